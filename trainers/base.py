@@ -1,0 +1,202 @@
+"""What all our trainers share: they differ from nnU-Net's own only in the network, and they survive preemption."""
+
+import os
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed as dist
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
+
+SAVE_MINUTES = 10
+"""A killed job loses at most about this much, and the epoch that it was in."""
+
+SHORT = {"5epochs": 5, "20epochs": 20, "50epochs": 50, "100epochs": 100, "250epochs": 250}
+
+
+class ExtTrainer(nnUNetTrainer):
+    """nnU-Net's trainer with another network, checkpoints that are never half-written, and an orderly exit.
+
+    Subclasses set the class attributes. Everything else (loss, augmentation, optimiser, 1000 epochs) is nnU-Net's, so
+    that networks are compared under one protocol.
+    """
+
+    network_class: ClassVar[str]
+    """Dotted path of the network, as a plans file would name it."""
+
+    network_options: ClassVar[dict[str, Any]] = {}
+    """The network's own options; they win over those in a plans file, because the trainer's name stands for them."""
+
+    epochs: ClassVar[int | None] = None
+    """Number of epochs, None for nnU-Net's 1000."""
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's own signature, which it inspects
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.epochs is not None:
+            self.num_epochs = self.epochs
+        if len(self.configuration_manager.pool_op_kernel_sizes) < 3:
+            # With one output nnU-Net's weights of deep supervision sum to zero.
+            self.enable_deep_supervision = False
+        self._preemption = Preemption()
+        self._last_save = time.monotonic()
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The network for a plan; nnU-Net calls this in training and, on the class alone, in inference.
+
+        Raises:
+            ValueError: if the network cannot run on the plan's patches; the message names the remedy.
+        """
+        network = get_network_from_plans(
+            cls.network_class,
+            {**configuration_manager.network_arch_init_kwargs, **cls.network_options},
+            configuration_manager.network_arch_init_kwargs_req_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=enable_deep_supervision,
+        )
+        network.check_patch_size(configuration_manager.patch_size)
+        return network
+
+    def run_training(self) -> None:
+        """Train; on SIGTERM or SIGUSR1 save `checkpoint_latest.pth` and leave with `EXIT_TRY_AGAIN`."""
+        with Preemption() as self._preemption:
+            try:
+                super().run_training()
+            except _AskedToLeave:
+                self._save_and_leave()
+            except RuntimeError:
+                # The signal reaches the data workers too, and nnU-Net stumbles over their end before we look.
+                if not self._preemption.requested:
+                    raise
+                self._save_and_leave()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's step; between two steps is the moment to leave."""
+        result: dict[str, Any] = super().train_step(batch)
+        self._leave_if_asked()
+        return result
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's step; between two steps is the moment to leave."""
+        result: dict[str, Any] = super().validation_step(batch)
+        self._leave_if_asked()
+        return result
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's validation; asked to leave it ends at once, as `--val` or `--c` start it anew."""
+        with LeaveAtOnce():
+            super().perform_actual_validation(save_probabilities)
+
+    def on_epoch_end(self) -> None:
+        """Save by the clock, where nnU-Net counts 50 epochs, which can be many hours."""
+        self.save_every = 1 if time.monotonic() - self._last_save > 60 * SAVE_MINUTES else 50
+        super().on_epoch_end()
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write to a temporary name, then rename: a kill leaves the old checkpoint, never half of a new one."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        partial = f"{filename}.partial"
+        super().save_checkpoint(partial)
+        os.replace(partial, filename)
+        self._last_save = time.monotonic()
+
+    def load_checkpoint(self, filename_or_checkpoint: str | dict[str, Any]) -> None:
+        """Load a checkpoint of this trainer.
+
+        Raises:
+            RuntimeError: if the file is damaged, is no nnU-Net checkpoint or holds another network.
+        """
+        if isinstance(filename_or_checkpoint, str):
+            check_checkpoint(Path(filename_or_checkpoint))
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            raise RuntimeError(
+                f"{filename_or_checkpoint} holds another network than {type(self).__name__} builds from these plans "
+                f"({str(error).splitlines()[-1].strip()}): use the trainer, plans and configuration that wrote it"
+            ) from error
+
+    def _leave_if_asked(self) -> None:
+        asked = self._preemption.requested
+        if self.is_ddp:
+            # Ranks notice a signal at different steps, but must leave at the same one.
+            flag = torch.tensor([float(asked)], device=self.device)
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+            asked = bool(flag.item())
+        if asked:
+            raise _AskedToLeave
+
+    def _save_and_leave(self) -> None:
+        # This epoch is repeated after the restart: forget what it has logged and count it as not done.
+        for series in self.logger.get_checkpoint().values():
+            del series[self.current_epoch :]
+        self.current_epoch -= 1
+        self.save_checkpoint(os.path.join(self.output_folder, "checkpoint_latest.pth"))
+        self.print_to_log_file(
+            f"Asked to leave: saved checkpoint_latest.pth; continue with --c. Exit code {EXIT_TRY_AGAIN}."
+        )
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if hasattr(loader, "_finish"):
+                loader._finish()
+        sys.exit(EXIT_TRY_AGAIN)
+
+
+class _AskedToLeave(Exception):  # noqa: N818 - not an error
+    pass
+
+
+def check_checkpoint(file: Path) -> None:
+    """Raise RuntimeError, in one sentence, if `file` is damaged or is not a checkpoint of nnU-Net."""
+    try:
+        # Our own and nnU-Net's files hold a torch.device and numpy numbers: what nnU-Net loads itself, it trusts.
+        checkpoint = torch.load(file, map_location="cpu", weights_only=False, mmap=zipfile.is_zipfile(file))
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
+        raise RuntimeError(
+            f"{file} is damaged and cannot be read ({type(error).__name__}): "
+            "delete it, and --c continues from the checkpoint before it"
+        ) from error
+    if not isinstance(checkpoint, dict) or not {"network_weights", "optimizer_state"} <= checkpoint.keys():
+        raise RuntimeError(
+            f"{file} is not a checkpoint that nnU-Net wrote (it has no network_weights and optimizer_state): "
+            "give a checkpoint_*.pth of a training with this trainer"
+        )
+
+
+def add_short_variants(trainers: list[type[ExtTrainer]], namespace: dict[str, Any]) -> None:
+    """Put `<trainer>_5epochs`, ... `_250epochs` into the module whose `globals()` are `namespace`."""
+    for trainer in trainers:
+        for suffix, epochs in SHORT.items():
+            name = f"{trainer.__name__}_{suffix}"
+            attributes = {"epochs": epochs, "__module__": trainer.__module__, "__qualname__": name}
+            attributes["__doc__"] = f"{trainer.__name__} with {epochs} epochs."
+            namespace[name] = type(name, (trainer,), attributes)
