@@ -12,6 +12,12 @@ def __getattr__(name: str) -> Any:
     """The trainer class called `name`; AttributeError, which nnU-Net expects, for a name that is not ours."""
     if not name.startswith("nnUNetTrainer"):
         raise AttributeError(name)
-    from nnunet_ext import trainers
+    try:
+        from nnunet_ext import trainers
+    except ModuleNotFoundError as error:
+        if error.name != "nnunet_ext":
+            raise
+        # A Python that inherited nnUNet_extTrainer from an environment with nnunet_ext, and has none itself.
+        raise AttributeError(name) from None
 
     return getattr(trainers, name)
