@@ -1,0 +1,44 @@
+"""The bidirectional Mamba of LKM-UNet (arXiv 2403.07332, section 2.3), for tokens.
+
+As in the authors' code the two directions share nothing but the norm before and the projection after their sum.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnunet_ext.blocks.mamba import MambaDirection
+from nnunet_ext.ops.precision import compute_dtype, no_autocast
+
+
+class BidirectionalMamba(nn.Module):
+    """out_proj(forward(norm(x)) + backward(norm(x))) on tokens (B, L, C); the residual is the caller's.
+
+    Computed in float32 whatever the dtypes of input and parameters, and cast back to the dtype of the input.
+
+    Args:
+        d_model: channels C of the tokens.
+        d_state: states per channel.
+        d_conv: width of the causal convolution.
+        expand: inner channels per channel.
+        bidirectional: False leaves out the backward direction.
+    """
+
+    def __init__(
+        self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2, bidirectional: bool = True
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.mamba_forw = MambaDirection(d_model, d_state, d_conv, expand)
+        self.mamba_backw = MambaDirection(d_model, d_state, d_conv, expand, reverse=True) if bidirectional else None
+        self.out_proj = nn.Linear(self.mamba_forw.d_inner, d_model, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L, C) to tokens (B, L, C)."""
+        with no_autocast(tokens.device.type):
+            dtype = compute_dtype(tokens)
+            weight, bias = self.norm.weight.to(dtype), self.norm.bias.to(dtype)
+            x = F.layer_norm(tokens.to(dtype), self.norm.normalized_shape, weight, bias, self.norm.eps)  # (B, L, C)
+            y = self.mamba_forw(x)  # (B, L, D)
+            if self.mamba_backw is not None:
+                y = y + self.mamba_backw(x)
+            return F.linear(y, self.out_proj.weight.to(dtype)).to(tokens.dtype)

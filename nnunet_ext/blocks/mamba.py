@@ -1,0 +1,168 @@
+"""The Mamba-1 block (arXiv 2312.00752, section 3.4 and Figure 3), with the parameters of `mamba_ssm.Mamba`.
+
+Names, shapes and initialisation are those of mamba_ssm, so its state dicts load. Differences: everything is computed in
+float32 whatever autocast says (the gated output alone exceeds float16 in practice), and a direction can run backwards
+without flipped copies of the sequence.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnunet_ext.ops import causal_conv1d, selective_scan
+from nnunet_ext.ops.precision import compute_dtype, no_autocast
+
+
+class MambaDirection(nn.Module):
+    """A Mamba block up to and including its gate: everything but the output projection.
+
+    Args:
+        d_model: channels C of the tokens.
+        d_state: states N per channel.
+        d_conv: width of the causal convolution.
+        expand: inner channels per channel, D = expand * C.
+        dt_rank: rank of the step size's projection; "auto" is ceil(C / 16).
+        dt_min: smallest step size at the start of training.
+        dt_max: largest step size at the start of training.
+        dt_init: how the weight of dt_proj starts.
+        dt_scale: scale of that start.
+        dt_init_floor: lower bound of the step size at the start of training.
+        conv_bias: whether the convolution has a bias.
+        bias: whether in_proj (and out_proj) has a bias.
+        reverse: run from the last token to the first.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        dt_rank: int | Literal["auto"] = "auto",
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+        dt_init: Literal["random", "constant"] = "random",
+        dt_scale: float = 1.0,
+        dt_init_floor: float = 1e-4,
+        conv_bias: bool = True,
+        bias: bool = False,
+        *,
+        reverse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.d_state = d_state
+        self.d_inner = int(expand * d_model)
+        self.dt_rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
+        self.reverse = reverse
+
+        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
+        self.conv1d = nn.Conv1d(
+            self.d_inner, self.d_inner, d_conv, groups=self.d_inner, padding=d_conv - 1, bias=conv_bias
+        )
+        self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
+        _init_dt_proj(self.dt_proj, dt_min, dt_max, dt_init, dt_scale, dt_init_floor)
+
+        # S4D-real: every channel starts with the decays 1, 2, ..., N.
+        self.A_log = nn.Parameter(torch.log(torch.arange(1, d_state + 1.0)).repeat(self.d_inner, 1))  # (D, N)
+        self.D = nn.Parameter(torch.ones(self.d_inner))
+        # Optimisers that look for this mark leave the two out of weight decay.
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # a mark that mamba_ssm also sets
+        self.D._no_weight_decay = True  # type: ignore[attr-defined]  # the same
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L, C) to gated tokens (B, L, D), in float32 (float64 if the tokens are)."""
+        with no_autocast(tokens.device.type):
+            dtype = compute_dtype(tokens)
+            xz = _linear(self.in_proj, tokens.to(dtype)).transpose(1, 2)  # (B, 2D, L)
+            x, z = xz.chunk(2, dim=1)  # (B, D, L) each
+            conv_bias = None if self.conv1d.bias is None else self.conv1d.bias.to(dtype)
+            x = causal_conv1d(
+                x, self.conv1d.weight.to(dtype).squeeze(1), conv_bias, activation="silu", reverse=self.reverse
+            )  # (B, D, L)
+            projected = _linear(self.x_proj, x.transpose(1, 2))  # (B, L, R + 2N)
+            dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+            delta = F.linear(dt, self.dt_proj.weight.to(dtype))  # (B, L, D); the scan adds the bias
+            y = selective_scan(
+                x,
+                delta.transpose(1, 2),  # (B, D, L)
+                -torch.exp(self.A_log.to(dtype)),  # (D, N)
+                B.transpose(1, 2),  # (B, N, L)
+                C.transpose(1, 2),  # (B, N, L)
+                self.D.to(dtype),
+                z,
+                self.dt_proj.bias.to(dtype),
+                delta_softplus=True,
+                reverse=self.reverse,
+            )  # (B, D, L)
+            return y.transpose(1, 2)
+
+
+class Mamba(MambaDirection):
+    """The Mamba block: (B, L, C) to (B, L, C), in the dtype of its input. Arguments: see `MambaDirection`."""
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        dt_rank: int | Literal["auto"] = "auto",
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+        dt_init: Literal["random", "constant"] = "random",
+        dt_scale: float = 1.0,
+        dt_init_floor: float = 1e-4,
+        conv_bias: bool = True,
+        bias: bool = False,
+        *,
+        reverse: bool = False,
+    ) -> None:
+        super().__init__(
+            d_model,
+            d_state,
+            d_conv,
+            expand,
+            dt_rank,
+            dt_min,
+            dt_max,
+            dt_init,
+            dt_scale,
+            dt_init_floor,
+            conv_bias,
+            bias,
+            reverse=reverse,
+        )
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L, C) to tokens (B, L, C)."""
+        with no_autocast(tokens.device.type):
+            return _linear(self.out_proj, super().forward(tokens)).to(tokens.dtype)
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """The layer applied in the dtype of x, whatever the dtype of its parameters."""
+    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def _init_dt_proj(
+    dt_proj: nn.Linear, dt_min: float, dt_max: float, dt_init: str, dt_scale: float, dt_init_floor: float
+) -> None:
+    """Initialise as in the paper, section 3.6: softplus(bias) is log-uniform between dt_min and dt_max."""
+    bound = dt_proj.in_features**-0.5 * dt_scale
+    if dt_init == "constant":
+        nn.init.constant_(dt_proj.weight, bound)
+    elif dt_init == "random":
+        nn.init.uniform_(dt_proj.weight, -bound, bound)
+    else:
+        raise ValueError(f"dt_init is {dt_init!r}, expected 'random' or 'constant'.")
+    log_dt = torch.empty_like(dt_proj.bias).uniform_(math.log(dt_min), math.log(dt_max))  # (D)
+    dt = log_dt.exp().clamp(min=dt_init_floor)
+    with torch.no_grad():
+        dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+    dt_proj.bias._no_reinit = True  # type: ignore[attr-defined]  # a mark that mamba_ssm also sets

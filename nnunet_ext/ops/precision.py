@@ -1,0 +1,20 @@
+"""In which precision an operation computes, whatever the precision that surrounds it."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def no_autocast(device_type: str) -> AbstractContextManager[object]:
+    """A context without autocast on `device_type`; no-op for devices that have no autocast (such as meta)."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
+def compute_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """float64 if any of the tensors is, else float32: half precision is never computed in."""
+    if any(tensor is not None and tensor.dtype == torch.float64 for tensor in tensors):
+        return torch.float64
+    return torch.float32

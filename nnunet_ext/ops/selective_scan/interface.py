@@ -1,0 +1,95 @@
+"""The public function of the selective scan: checks its arguments and hands them to a backend."""
+
+import torch
+from torch import Tensor
+
+from nnunet_ext.ops.selective_scan.backend import ScanInputs
+from nnunet_ext.ops.selective_scan.naive import NAME as NAIVE
+from nnunet_ext.ops.selective_scan.naive import naive_scan
+from nnunet_ext.ops.selective_scan.registry import choose_backend
+from nnunet_ext.ops.selective_scan.torch_ops import scan_forward
+
+MAX_STATES = 256
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    *,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """The selective scan of Mamba-1 (arXiv 2312.00752, equations 2a, 2b and 4, Algorithm 2).
+
+    With dl = softplus(delta + delta_bias), for every sequence, channel and state:
+    h_t = exp(dl_t A) h_(t-1) + dl_t B_t u_t and y_t = (sum over states of C_t h_t + D u_t) silu(z_t).
+
+    Args:
+        u: (B, D, L), the input. float16, bfloat16, float32 or float64, as all tensors; dtypes may be mixed.
+        delta: (B, D, L), step sizes.
+        A: (D, N), N from 1 to 256; usually negative.
+        B: (B, N, L).
+        C: (B, N, L).
+        D: (D), skip connection; none if not given.
+        z: (B, D, L), gate; none if not given.
+        delta_bias: (D), added to delta before the softplus.
+        delta_softplus: whether delta goes through a softplus.
+        reverse: scan from the last position to the first, which equals flipping every sequence before and after.
+        backend: a name of `available_backends()`, or "auto": the environment variable NNUNET_EXT_SCAN_BACKEND, else
+            the fastest backend that works on this device.
+
+    Returns:
+        (B, D, L), float64 if any input is float64, else float32, autocast or not. Gradients have their inputs' dtypes.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or the backend's name is unknown.
+        RuntimeError: the named backend cannot be used here.
+    """
+    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
+    _check(inputs)
+    name = choose_backend(backend, u.device.type, inputs.dtype == torch.float64)
+    if name == NAIVE:
+        return naive_scan(inputs)
+    # In inference nothing is kept for a backward pass.
+    save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs.tensors)
+    y, _ = scan_forward(*inputs, save, name)
+    return y
+
+
+def _check(inputs: ScanInputs) -> None:
+    """Raise ValueError if shapes, dtypes or devices do not fit together."""
+    u, A = inputs.u, inputs.A
+    if u.ndim != 3 or u.shape[2] < 1:
+        raise ValueError(f"u has shape {tuple(u.shape)}, expected (B, D, L) with L >= 1.")
+    batch, channels, length = u.shape
+    if A.ndim != 2 or A.shape[0] != channels or not 1 <= A.shape[1] <= MAX_STATES:
+        raise ValueError(
+            f"A has shape {tuple(A.shape)}, expected (D, N) = ({channels}, N) with N from 1 to {MAX_STATES}."
+        )
+    states = A.shape[1]
+    expected = {
+        "delta": ("(B, D, L)", (batch, channels, length)),
+        "B": ("(B, N, L)", (batch, states, length)),
+        "C": ("(B, N, L)", (batch, states, length)),
+        "D": ("(D)", (channels,)),
+        "z": ("(B, D, L)", (batch, channels, length)),
+        "delta_bias": ("(D)", (channels,)),
+    }
+    for name, (symbols, shape) in expected.items():
+        tensor = getattr(inputs, name)
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {symbols} = {shape}.")
+    for name, tensor in zip(ScanInputs._fields, inputs.tensors, strict=False):
+        if tensor is None:
+            continue
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} has dtype {tensor.dtype}, expected float16, bfloat16, float32 or float64.")
+        if tensor.device != u.device:
+            raise ValueError(f"{name} is on {tensor.device}, expected {u.device}, where u is.")

@@ -1,0 +1,184 @@
+"""The CPU backend: `numba_kernels` in as many threads as torch uses.
+
+The threads are Python's own, the kernels run without the GIL. numba's threading layers are not used: its OpenMP layer
+aborts in forked processes, its workqueue when two Python threads scan at once, and both compile several times longer.
+"""
+
+import functools
+import importlib
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
+
+
+class NumbaBackend(ScanBackend):
+    """numba: CPU, float32."""
+
+    name = "numba"
+    float64 = False
+
+    def problem(self, device_type: str | None) -> str | None:
+        """Not a CPU, or numba does not load."""
+        if device_type not in (None, "cpu"):
+            return f"it needs CPU tensors, not {device_type}"
+        return _why_not_numba()
+
+    def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """(B, D, tiles, N): the state that enters each tile."""
+        from nnunet_ext.ops.selective_scan.numba_kernels import TILE
+
+        batch, channels, states, length = inputs.sizes
+        return batch, channels, -(-length // TILE), states
+
+    def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
+        """See `ScanBackend.forward`."""
+        from nnunet_ext.ops.selective_scan.numba_kernels import kernels
+
+        kernel = kernels(inputs.A.shape[1]).forward
+        y = inputs.u.new_empty(inputs.u.shape, dtype=torch.float32)
+        state = inputs.u.new_empty(self.state_shape(inputs) if save else (0, 0, 0, 0), dtype=torch.float32)
+        arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
+        tasks = [tuple(ranges) for _, *ranges in _tasks(inputs)]
+        _run(lambda task: kernel(*arguments, *task), tasks)
+        return y, state if save else None
+
+    def backward(self, inputs: ScanInputs, state: Tensor, dy: Tensor) -> ScanGradients:
+        """See `ScanBackend.backward`."""
+        from nnunet_ext.ops.selective_scan.numba_kernels import kernels
+
+        batch, channels, states, length = inputs.sizes
+        kernel = kernels(states).backward
+        rows = (batch, channels, length)
+        tasks = [(number, *task) for number, task in enumerate(_tasks(inputs))]
+        parts = 1 + max(part for _, part, *_ in tasks)
+        du, ddelta = torch.empty(rows), torch.empty(rows)
+        dz = torch.empty(rows if inputs.z is not None else (0, 0, 0))
+        # Tasks that share a sequence add to parts of their own: no locks, and the same sum every time.
+        dB, dC = torch.zeros(parts, batch, length, states), torch.zeros(parts, batch, length, states)
+        dA = torch.zeros(len(tasks), channels, states, dtype=torch.float64)
+        dD, dbias = (torch.zeros(len(tasks), channels, dtype=torch.float64) for _ in range(2))
+        outputs = [tensor.numpy() for tensor in (du, ddelta, dA, dB, dC, dD, dz, dbias)]
+        arguments = [*_arguments(inputs), _array(state), _array(dy), *outputs]
+        _run(lambda task: kernel(*arguments, *task), tasks)
+        return ScanGradients(
+            u=du,
+            delta=ddelta,
+            A=dA.sum(0),
+            B=_sum(dB).transpose(1, 2),
+            C=_sum(dC).transpose(1, 2),
+            D=None if inputs.D is None else dD.sum(0),
+            z=None if inputs.z is None else dz,
+            delta_bias=None if inputs.delta_bias is None else dbias.sum(0),
+        )
+
+
+@functools.cache
+def _why_not_numba() -> str | None:
+    """Why numba does not load; None if it does."""
+    try:
+        importlib.import_module("nnunet_ext.ops.selective_scan.numba_kernels")
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed"
+    # A numba that does not fit numpy or Python raises ImportError, SystemError or what llvmlite thinks of.
+    except Exception as error:
+        return f"numba does not load: {type(error).__name__}: {error}"
+    return None
+
+
+def _array(tensor: Tensor) -> object:
+    """The tensor as a contiguous float32 array, without a copy where it is one already."""
+    return tensor.detach().to(torch.float32).contiguous().numpy()
+
+
+def _arguments(inputs: ScanInputs) -> list[object]:
+    """The arguments that both kernels begin with; zeros stand for the absent D and delta_bias."""
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse = inputs
+    zeros = torch.zeros(u.shape[1])
+    return [
+        _array(u),
+        _array(delta),
+        _array(A),
+        _array(B.transpose(1, 2)),
+        _array(C.transpose(1, 2)),
+        _array(zeros if D is None else D),
+        _array(torch.empty(0, 0, 0) if z is None else z),
+        _array(zeros if delta_bias is None else delta_bias),
+        delta_softplus,
+        z is not None,
+        reverse,
+    ]
+
+
+def _sum(parts: Tensor) -> Tensor:
+    """Sum over the first axis, without a copy if it has one entry."""
+    return parts[0] if parts.shape[0] == 1 else parts.sum(0)
+
+
+def _tasks(inputs: ScanInputs) -> list[tuple[int, int, int, int, int]]:
+    """(part, first and last sequence, first and last channel) of each task; tasks of one part share no sequence.
+
+    Whole sequences where there are enough of them, else their channels are shared out as well. A few tasks per
+    thread, so that a thread that was held up leaves its work to the others.
+    """
+    batch, channels, _, _ = inputs.sizes
+    threads = torch.get_num_threads()
+    enough = 1 if threads == 1 else 4 * threads
+    groups = min(channels, -(-enough // batch)) if batch % threads else 1
+    sequences, shares = _split(batch, enough), _split(channels, groups)
+    return [(part, *sequence, *share) for sequence, (part, share) in itertools.product(sequences, enumerate(shares))]
+
+
+def _split(size: int, pieces: int) -> list[tuple[int, int]]:
+    """0..size in at most so many ranges of nearly equal length."""
+    pieces = min(size, pieces)
+    return [(size * i // pieces, size * (i + 1) // pieces) for i in range(pieces)]
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _run(kernel: Callable[[tuple[int, ...]], None], tasks: Sequence[tuple[int, ...]]) -> None:
+    """Work off the tasks, in this thread and as many others as torch would use."""
+    queue = deque(tasks)
+
+    def work() -> None:
+        while queue:
+            try:
+                task = queue.popleft()
+            except IndexError:  # another thread was faster
+                return
+            kernel(task)
+
+    helpers = min(torch.get_num_threads(), len(tasks)) - 1
+    futures = [_threads().submit(work) for _ in range(helpers)]
+    work()
+    for future in futures:
+        future.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    """The pool of this process; its threads start when they are needed."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max_workers=max(64, os.cpu_count() or 1), thread_name_prefix="selective_scan")
+        return _pool
+
+
+def _forget_threads() -> None:
+    """Threads do not survive a fork, and a lock may have been held during it."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_threads)
