@@ -188,7 +188,7 @@ class _Layer(nn.Module):
         if self.recompute:
             return values(self.channels, size)
         _, tokens, sequences = self.sequences(size)
-        directions = 2 if self.mamba.bidirectional else 1
+        directions = 1 if self.mamba.mamba_backw is None else 2
         return values(self.channels, size) + tokens * sequences * self.channels * (10 * directions + 2)
 
 

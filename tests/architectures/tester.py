@@ -1,0 +1,173 @@
+"""The tests that every network passes; a network's test class inherits them and names its class."""
+
+import copy
+import pickle
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ..plans import random_plans, topology, unet_arguments
+
+PLANS = {
+    "2d": ((1.0, 1.0), (32, 24)),
+    "2d-odd": ((0.7, 1.3), (28, 20)),
+    "3d": ((1.0, 1.0, 1.0), (16, 24, 16)),
+    "3d-anisotropic": ((4.0, 1.0, 1.0), (6, 32, 24)),
+}
+
+
+class ArchitectureTester:
+    """Give `network_class`, and `options` for variants."""
+
+    network_class: type[nn.Module]
+    options: dict[str, Any] = {}
+
+    def build(self, plan: str = "2d", channels: int = 1, classes: int = 3, **changes: Any) -> nn.Module:
+        spacing, patch = PLANS[plan]
+        arguments = unet_arguments(spacing, patch, base_features=4, max_features=16, n_conv=1)
+        return self.network_class(
+            input_channels=channels, num_classes=classes, **{**arguments, **self.options, **changes}
+        )
+
+    @staticmethod
+    def image(plan: str = "2d", channels: int = 1, batch: int = 2) -> torch.Tensor:
+        return torch.randn(batch, channels, *topology(*PLANS[plan])[2])
+
+    @pytest.mark.parametrize("plan", PLANS)
+    @pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 5), (5, 16)])
+    def test_logits_have_the_size_of_the_image(self, plan: str, channels: int, classes: int) -> None:
+        network = self.build(plan, channels, classes).eval()
+        image = self.image(plan, channels, batch=1)
+        with torch.no_grad():
+            logits = network(image)
+        assert logits.shape == (1, classes, *image.shape[2:])
+        assert logits.dtype == torch.float32
+        assert logits.isfinite().all()
+
+    @pytest.mark.parametrize("plan", PLANS)
+    def test_deep_supervision_has_the_scales_that_nnunet_expects(self, plan: str) -> None:
+        network = self.build(plan, deep_supervision=True)
+        image = self.image(plan)
+        outputs = network(image)
+        size = image.shape[2:]
+        expected = []
+        for stride in topology(*PLANS[plan])[0][:-1]:
+            size = tuple(s // step for s, step in zip(size, stride, strict=True))
+            expected.append(size)
+        assert [tuple(output.shape[2:]) for output in outputs] == expected
+        network.decoder.deep_supervision = False
+        assert torch.equal(network(image), outputs[0])
+
+    @pytest.mark.parametrize("plan", PLANS)
+    @pytest.mark.parametrize("deep_supervision", [True, False])
+    def test_every_parameter_gets_a_gradient(self, plan: str, deep_supervision: bool) -> None:
+        network = self.build(plan, deep_supervision=deep_supervision)
+        _leave_the_start(network)
+        outputs = network(self.image(plan))
+        sum(output.square().mean() for output in (outputs if deep_supervision else [outputs])).backward()
+        trained = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+        assert [name for name, gradient in trained.items() if gradient is None] == []
+        assert all(gradient.isfinite().all() for gradient in trained.values())
+        frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+        assert all(".seg_layers." in name for name in frozen)
+        assert deep_supervision <= (not frozen)
+
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_weights_load_strictly_for_another_patch_size(self, plan: str) -> None:
+        network = self.build(plan, deep_supervision=True).eval()
+        other = self.build(plan, deep_supervision=False).eval()
+        other.load_state_dict(network.state_dict(), strict=True)
+        larger = torch.randn(1, 1, *(2 * size for size in topology(*PLANS[plan])[2]))
+        with torch.no_grad():
+            assert torch.equal(other(larger), network(larger)[0])
+
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+    def test_autocast_is_finite(self, plan: str, dtype: torch.dtype) -> None:
+        network = self.build(plan, deep_supervision=True)
+        _leave_the_start(network)
+        with torch.autocast("cpu", dtype=dtype):
+            outputs = network(10 * self.image(plan))
+        assert all(output.dtype == dtype and output.isfinite().all() for output in outputs)
+        sum(output.float().square().mean() for output in outputs).backward()
+        assert all(p.grad.isfinite().all() for p in network.parameters())
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+    def test_network_in_half_precision_returns_the_dtype_of_the_image(self, dtype: torch.dtype) -> None:
+        network = self.build("2d").eval().to(dtype)
+        with torch.no_grad():
+            logits = network(self.image("2d").to(dtype))
+        assert logits.dtype == dtype
+        assert logits.isfinite().all()
+
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_compiles_without_graph_breaks(self, plan: str) -> None:
+        network = self.build(plan, deep_supervision=True)
+        image = self.image(plan)
+        expected = network(image)
+        torch._dynamo.reset()
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+        outputs = compiled(image)
+        for output, reference in zip(outputs, expected, strict=True):
+            torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-4)
+        sum(output.square().mean() for output in outputs).backward()
+        assert all(p.grad is not None for p in network.parameters())
+
+    @pytest.mark.parametrize("plan", PLANS)
+    def test_feature_map_estimate_is_positive_and_grows(self, plan: str) -> None:
+        network = self.build(plan)
+        patch = topology(*PLANS[plan])[2]
+        estimates = [
+            network.compute_conv_feature_map_size(tuple(factor * size for size in patch)) for factor in (1, 2, 3)
+        ]
+        assert 0 < estimates[0] < estimates[1] < estimates[2]
+        assert estimates[0] >= prod(patch)
+
+    def test_same_seed_same_network_and_output(self) -> None:
+        image = self.image("2d")
+        outputs = []
+        for _ in range(2):
+            torch.manual_seed(7)
+            outputs.append(self.build("2d").eval()(image))
+        assert torch.equal(*outputs)
+
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_an_image_does_not_depend_on_its_batch(self, plan: str) -> None:
+        network = self.build(plan).eval()
+        _leave_the_start(network)
+        image = self.image(plan, batch=2)
+        with torch.no_grad():
+            together = network(image)
+            alone = torch.cat([network(image[i : i + 1]) for i in range(2)])
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+    def test_deep_copies_and_pickles(self) -> None:
+        network = self.build("3d").eval()
+        image = self.image("3d", batch=1)
+        with torch.no_grad():
+            expected = network(image)
+            assert torch.equal(copy.deepcopy(network)(image), expected)
+            assert torch.equal(pickle.loads(pickle.dumps(network))(image), expected)
+
+    def test_is_silent(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.build("2d")(self.image("2d"))
+        assert capsys.readouterr() == ("", "")
+
+    @pytest.mark.parametrize(("n_axes", "largest", "n"), [(2, 160, 60), (3, 56, 40)])
+    def test_runs_on_every_plan(self, n_axes: int, largest: int, n: int) -> None:
+        for spacing, patch in random_plans(n, n_axes, largest, seed=3):
+            arguments = unet_arguments(spacing, patch, base_features=1, max_features=2, n_conv=1)
+            network = self.network_class(input_channels=1, num_classes=2, **arguments, **self.options).eval()
+            with torch.no_grad():
+                logits = network(torch.randn(1, 1, *patch))
+            assert logits.shape == (1, 2, *patch), (spacing, patch)
+
+
+def _leave_the_start(network: nn.Module) -> None:
+    """Residual branches start at zero: move the weights, so that a wrong branch shows."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)

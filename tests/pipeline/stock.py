@@ -1,0 +1,153 @@
+"""nnU-Net's stock commands, run as a user runs them: subprocesses with folders of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..plans import topology
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+# As a user would write them: trainers of ours with a budget for tests, in a folder of the user's own.
+USER_TRAINERS = """
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunet_ext.trainers import nnUNetTrainerLKMUNet, nnUNetTrainerLKMUNetNoMamba, nnUNetTrainerLKMUNetReleased
+
+class Tiny:
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 3, 1
+
+class nnUNetTrainerLKMUNetTiny(Tiny, nnUNetTrainerLKMUNet): pass
+class nnUNetTrainerLKMUNetReleasedTiny(Tiny, nnUNetTrainerLKMUNetReleased): pass
+class nnUNetTrainerLKMUNetNoMambaTiny(Tiny, nnUNetTrainerLKMUNetNoMamba): pass
+
+class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNet):
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 3, 60, 1
+"""
+
+
+class StockNnUNet:
+    """nnU-Net's folders in `folder`, and its commands on them."""
+
+    def __init__(self, folder: Path):
+        self.raw, self.preprocessed, self.results = (folder / f"nnUNet_{n}" for n in ("raw", "preprocessed", "results"))
+        self.folder = folder
+        trainers = folder / "user_trainers"
+        for path in (self.raw, self.preprocessed, self.results, trainers):
+            path.mkdir(parents=True, exist_ok=True)
+        (trainers / "tiny_trainers.py").write_text(USER_TRAINERS)
+        self.environment = {
+            **os.environ,
+            "nnUNet_raw": str(self.raw),
+            "nnUNet_preprocessed": str(self.preprocessed),
+            "nnUNet_results": str(self.results),
+            "nnUNet_extTrainer": str(trainers),
+            "nnUNet_def_n_proc": "1",
+            "nnUNet_n_proc_DA": "1",
+            "OMP_NUM_THREADS": "2",
+        }
+
+    def __call__(self, command: str, *arguments: object, fails: bool = False, **environment: str) -> str:
+        """Run a command to its end; returns what it printed, after checking that it went well (or not)."""
+        done = subprocess.run(
+            [script(command), *map(str, arguments)],
+            env=self.environment | environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+        )
+        assert (done.returncode != 0) == fails, f"{command} {arguments} left with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def start(self, command: str, *arguments: object) -> "subprocess.Popen[str]":
+        """Start a command in a process group of its own, its output in a pipe."""
+        return subprocess.Popen(
+            [script(command), *map(str, arguments)],
+            env=self.environment | {"PYTHONUNBUFFERED": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def train(self, dataset: int, configuration: str, fold: int | str, trainer: str, *more: object) -> str:
+        """`nnUNetv2_train` on the CPU."""
+        return self("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *more)
+
+    def plan(self, dataset: int, configuration: str, patch: tuple[int, ...], features: list[int]) -> None:
+        """Plan and preprocess with the stock command, then make the network small enough for a CPU."""
+        self(
+            "nnUNetv2_plan_and_preprocess",
+            *("-d", dataset, "-c", configuration, "-np", 1, "-npfp", 1, "--verify_dataset_integrity"),
+        )
+        self.edit_plans(dataset, lambda plans: shrink(plans["configurations"][configuration], patch, features))
+
+    def edit_plans(self, dataset: int, edit: Callable[[dict[str, Any]], None]) -> None:
+        """Change the plans file of a data set."""
+        file = next(self.preprocessed.glob(f"Dataset{dataset:03d}_*")) / "nnUNetPlans.json"
+        plans = json.loads(file.read_text())
+        edit(plans)
+        file.write_text(json.dumps(plans))
+
+    def model(self, trainer: str, configuration: str) -> Path:
+        """The folder of a trained model."""
+        return next(self.results.glob(f"Dataset*/{trainer}__nnUNetPlans__{configuration}"))
+
+
+def shrink(configuration: dict[str, Any], patch: tuple[int, ...], features: list[int]) -> None:
+    """Make a planned configuration small, with the topology that nnU-Net gives this patch."""
+    strides, kernels, padded = topology(tuple(configuration["spacing"]), patch)
+    n_stages = len(strides)
+    configuration["patch_size"] = list(padded)
+    configuration["batch_size"] = 2
+    configuration["architecture"]["arch_kwargs"] |= {
+        "n_stages": n_stages,
+        "features_per_stage": features[:n_stages],
+        "strides": strides,
+        "kernel_sizes": kernels,
+        "n_conv_per_stage": [1] * n_stages,
+        "n_conv_per_stage_decoder": [1] * (n_stages - 1),
+    }
+
+
+def script(command: str) -> str:
+    """The command as it was installed beside this Python."""
+    found = shutil.which(command, path=sysconfig.get_path("scripts"))
+    assert found, f"{command} is not installed beside {sys.executable}"
+    return found
+
+
+def real_dataset(name: str) -> Path:
+    """A small real data set that lies beside the repository, or skip."""
+    folder = DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the real images in {folder}, which are not part of the repository")
+    return folder
+
+
+def copy_cases(source: Path, target: Path, n_train: int, n_test: int) -> None:
+    """Copy the first cases of a raw data set for training, and the next ones for testing."""
+    description = json.loads((source / "dataset.json").read_text())
+    ending = description["file_ending"]
+    labels = sorted((source / "labelsTr").glob(f"*{ending}"))
+    for folder in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (target / folder).mkdir(parents=True)
+    for i, label in enumerate(labels[: n_train + n_test]):
+        part = "Tr" if i < n_train else "Ts"
+        shutil.copy(label, target / f"labels{part}")
+        for image in (source / "imagesTr").glob(f"{label.name.removesuffix(ending)}_*{ending}"):
+            shutil.copy(image, target / f"images{part}")
+    (target / "dataset.json").write_text(json.dumps(description | {"numTraining": n_train}))

@@ -1,0 +1,56 @@
+"""Import of released checkpoints."""
+
+import warnings
+
+import pytest
+import torch
+
+from nnunet_ext.architectures import LKMUNet
+from nnunet_ext.checkpoints import convert_state_dict
+
+from .plans import unet_arguments
+
+
+def _released_name(ours: str) -> str:
+    for layer, name in ((0, "mamba_layers"), (1, "w_mamba_layers")):
+        parts = ours.split(".")
+        if parts[:2] == ["encoder", "mixers"] and parts[3] == str(layer):
+            return ".".join(["encoder", name, parts[2], *parts[5:]])
+    return ours.replace("encoder.stem.", "encoder.stem.convs.0.")
+
+
+@pytest.fixture
+def network() -> LKMUNet:
+    return LKMUNet(input_channels=1, num_classes=2, **unet_arguments((1, 1), (16, 16), base_features=2, n_conv=1))
+
+
+def test_a_full_checkpoint_loads(network: LKMUNet) -> None:
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        released = _released_name(name)
+        weights[f"module.{released}"] = tensor
+        if released.startswith("encoder."):
+            weights[f"module.decoder.{released}"] = tensor
+        if ".conv1.conv." in released:
+            weights["module." + released.replace(".conv1.conv.", ".conv1.all_modules.0.")] = tensor
+    checkpoint = {"network_weights": weights, "current_epoch": 1000, "trainer_name": "nnUNetTrainerLKMUNet"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        converted = convert_state_dict(checkpoint, "lkm_unet")
+    assert converted.keys() == network.state_dict().keys()
+    network.load_state_dict(converted, strict=True)
+
+
+def test_it_says_what_it_could_not_place(network: LKMUNet) -> None:
+    weights = {_released_name(name): tensor for name, tensor in network.state_dict().items()}
+    weights["encoder.swin.weight"] = torch.zeros(1)
+    with pytest.warns(UserWarning, match=r"could not place 1 entries of lkm_unet: encoder\.swin\.weight"):
+        converted = convert_state_dict(weights, "lkm_unet")
+    assert "encoder.swin.weight" not in converted
+
+
+def test_foreign_weights_and_sources_are_refused() -> None:
+    with pytest.raises(ValueError, match="none of the 1 entries belongs to lkm_unet"):
+        convert_state_dict({"vit.blocks.0.weight": torch.zeros(1)}, "lkm_unet")
+    with pytest.raises(ValueError, match="source is 'monai', expected one of 'lkm_unet'"):
+        convert_state_dict({}, "monai")
