@@ -10,7 +10,6 @@ from nnunet_ext import __version__, _startup
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code: 0 done, 1 something is wrong and was said, 2 wrong usage."""
     arguments = _parser().parse_args(argv)
-    _startup.register()
     code: int = arguments.run(arguments)
     return code
 
@@ -64,6 +63,7 @@ def _list(_: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from nnunet_ext import demo
 
+    _startup.register()  # for a Python that runs no start-up files; the doctor must see it as it is
     return demo.run(
         data=arguments.data,
         trainer=arguments.trainer,
