@@ -5,6 +5,7 @@ in the ordinary package `nnunet_ext.trainers`, which stays imported, pickles and
 look-up of anybody else's trainer.
 """
 
+from importlib import import_module
 from typing import Any
 
 
@@ -13,11 +14,10 @@ def __getattr__(name: str) -> Any:
     if not name.startswith("nnUNetTrainer"):
         raise AttributeError(name)
     try:
-        from nnunet_ext import trainers
+        trainers = import_module("nnunet_ext.trainers")
     except ModuleNotFoundError as error:
         if error.name != "nnunet_ext":
             raise
         # A Python that inherited nnUNet_extTrainer from an environment with nnunet_ext, and has none itself.
         raise AttributeError(name) from None
-
     return getattr(trainers, name)

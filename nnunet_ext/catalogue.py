@@ -1,0 +1,83 @@
+"""The trainers that there are: the one list that `nnunet-ext list`, the documentation and the tests read."""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+SHORT_VARIANTS = ("5epochs", "20epochs", "50epochs", "100epochs", "250epochs")
+"""Every trainer also exists with these endings, as `nnUNetTrainerLKMUNet_50epochs`."""
+
+PLAN = (
+    "nnU-Net's standard plan with 1 channel and 14 classes: 2D, 8 stages, patch 512 x 512; "
+    "3D, 6 stages, patch 128 x 128 x 128"
+)
+"""The plan that the numbers of parameters are for."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trainer. Parameters are counted on `PLAN`; None where the network has no such dimension."""
+
+    trainer: str
+    network: str
+    parameters_2d: int | None
+    parameters_3d: int | None
+    source: str
+    status: str
+
+
+LKM_PAPER = "MICCAI 2024, arXiv 2403.07332"
+
+ENTRIES = (
+    Entry(
+        "nnUNetTrainerLKMUNet",
+        "LKM-UNet as its paper describes it: contiguous windows, derived from the plan",
+        109_446_338,
+        64_366_502,
+        LKM_PAPER,
+        "trained and predicted by stock nnU-Net in the tests",
+    ),
+    Entry(
+        "nnUNetTrainerLKMUNetReleased",
+        "LKM-UNet as its authors' code computes it: dilated grids, fixed windows",
+        109_446_338,
+        64_366_502,
+        "github.com/wjh892521292/LKM-UNet",
+        "outputs and gradients equal the authors' code",
+    ),
+    Entry(
+        "nnUNetTrainerLKMUNetNoMamba",
+        "the residual U-Net of LKM-UNet without Mamba: the control",
+        84_475_970,
+        57_740_582,
+        "ablation",
+        "unit tests",
+    ),
+)
+
+
+def table() -> Table:
+    """The entries as a table that fits 80 columns."""
+    result = Table(box=box.HORIZONTALS, caption=f"Parameters for {PLAN}.", caption_justify="left", show_lines=True)
+    result.add_column("trainer", no_wrap=True)
+    result.add_column("parameters", no_wrap=True)
+    result.add_column("network", overflow="fold")
+    for entry in ENTRIES:
+        counts = (("2D", entry.parameters_2d), ("3D", entry.parameters_3d))
+        parameters = "\n".join(f"{name} {count / 1e6:6.1f} M" for name, count in counts if count)
+        result.add_row(entry.trainer, parameters, f"{entry.network}\nfrom: {entry.source}\ntested: {entry.status}")
+    return result
+
+
+def run() -> int:
+    """Print the table; returns 0."""
+    console = Console(highlight=False)
+    console.print(table())
+    console.print(
+        f"Each also as {', '.join(f'_{ending}' for ending in SHORT_VARIANTS)}, "
+        f"for example: nnUNetv2_train DATASET 3d_fullres 0 -tr {ENTRIES[0].trainer}_{SHORT_VARIANTS[2]}",
+        soft_wrap=True,
+    )
+    return 0
