@@ -42,7 +42,7 @@ class NumbaBackend(ScanBackend):
         """See `ScanBackend.forward`."""
         from nnunet_ext.ops.selective_scan.numba_kernels import kernels
 
-        kernel = kernels(inputs.A.shape[1]).forward
+        kernel = kernels().forward
         y = inputs.u.new_empty(inputs.u.shape, dtype=torch.float32)
         state = inputs.u.new_empty(self.state_shape(inputs) if save else (0, 0, 0, 0), dtype=torch.float32)
         arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
@@ -55,14 +55,14 @@ class NumbaBackend(ScanBackend):
         from nnunet_ext.ops.selective_scan.numba_kernels import kernels
 
         batch, channels, states, length = inputs.sizes
-        kernel = kernels(states).backward
+        kernel = kernels().backward
         rows = (batch, channels, length)
         tasks = [(number, *task) for number, task in enumerate(_tasks(inputs))]
         parts = 1 + max(part for _, part, *_ in tasks)
         du, ddelta = torch.empty(rows), torch.empty(rows)
         dz = torch.empty(rows if inputs.z is not None else (0, 0, 0))
         # Tasks that share a sequence add to parts of their own: no locks, and the same sum every time.
-        dB, dC = torch.zeros(parts, batch, length, states), torch.zeros(parts, batch, length, states)
+        dB, dC = (torch.zeros(parts, batch, length * states) for _ in range(2))
         dA = torch.zeros(len(tasks), channels, states, dtype=torch.float64)
         dD, dbias = (torch.zeros(len(tasks), channels, dtype=torch.float64) for _ in range(2))
         outputs = [tensor.numpy() for tensor in (du, ddelta, dA, dB, dC, dD, dz, dbias)]
@@ -72,8 +72,8 @@ class NumbaBackend(ScanBackend):
             u=du,
             delta=ddelta,
             A=dA.sum(0),
-            B=_sum(dB).transpose(1, 2),
-            C=_sum(dC).transpose(1, 2),
+            B=dB.sum(0).view(batch, length, states).transpose(1, 2),
+            C=dC.sum(0).view(batch, length, states).transpose(1, 2),
             D=None if inputs.D is None else dD.sum(0),
             z=None if inputs.z is None else dz,
             delta_bias=None if inputs.delta_bias is None else dbias.sum(0),
@@ -106,8 +106,8 @@ def _arguments(inputs: ScanInputs) -> list[object]:
         _array(u),
         _array(delta),
         _array(A),
-        _array(B.transpose(1, 2)),
-        _array(C.transpose(1, 2)),
+        _array(B.transpose(1, 2).flatten(1)),  # (B, L * N)
+        _array(C.transpose(1, 2).flatten(1)),
         _array(zeros if D is None else D),
         _array(torch.empty(0, 0, 0) if z is None else z),
         _array(zeros if delta_bias is None else delta_bias),
@@ -115,11 +115,6 @@ def _arguments(inputs: ScanInputs) -> list[object]:
         z is not None,
         reverse,
     ]
-
-
-def _sum(parts: Tensor) -> Tensor:
-    """Sum over the first axis, without a copy if it has one entry."""
-    return parts[0] if parts.shape[0] == 1 else parts.sum(0)
 
 
 def _tasks(inputs: ScanInputs) -> list[tuple[int, int, int, int, int]]:

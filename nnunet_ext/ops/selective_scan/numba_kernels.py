@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 TILE = 64
+_USUAL = 16  # the number of states that Mamba-1 is used with
 
 _f32 = np.float32
 _ZERO, _ONE, _TWO = _f32(0), _f32(1), _f32(2)
@@ -65,163 +66,252 @@ def _softplus(x: Any) -> Any:
     return (_ZERO if x < _ZERO else x) + _TWO * r * series
 
 
+# The helpers below work on the steps i < count of one tile; rows are flat, [i * states + n]. The number of states is an
+# argument on purpose: constant loops over states would be unrolled before LLVM's loop vectoriser sees them, and numba
+# leaves off the pass that vectorises unrolled code. Kernels with constant loops took three times as long.
+_helper = functools.partial(njit, fastmath=_FAST, error_model="numpy", nogil=True)
+
+
+@_helper()
+def _steps(delta: Any, u: Any, bias: Any, softplus: Any, dl: Any, dlu: Any, count: Any) -> None:
+    """Step sizes dl and dl u."""
+    for i in range(count):
+        x = delta[i] + bias
+        dl[i] = _softplus(x) if softplus else x
+    for i in range(count):
+        dlu[i] = dl[i] * u[i]
+
+
+@_helper()
+def _decays(dl: Any, row: Any, a: Any, count: Any, states: Any) -> None:
+    """a[i, n] = exp(dl[i] row[n])."""
+    for i in range(count):
+        x = dl[i]
+        for n in range(states):
+            a[i * states + n] = x * row[n]
+    for j in range(count * states):
+        a[j] = _exp(a[j])
+
+
+@_helper()
+def _scale(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
+    """out[i, n] = factors[i] rows[i, n]."""
+    for i in range(count):
+        x = factors[i]
+        for n in range(states):
+            out[i * states + n] = x * rows[i * states + n]
+
+
+@_helper()
+def _add_scaled(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
+    """out[i, n] += factors[i] rows[i, n]."""
+    for i in range(count):
+        x = factors[i]
+        for n in range(states):
+            out[i * states + n] += x * rows[i * states + n]
+
+
+@_helper()
+def _add_weighted_sum(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
+    """out[n] += sum over i of factors[i] rows[i, n]."""
+    for i in range(count):
+        x = factors[i]
+        for n in range(states):
+            out[n] += x * rows[i * states + n]
+
+
+@_helper()
+def _dots(out: Any, rows: Any, others: Any, count: Any, states: Any) -> None:
+    """out[i] = sum over n of rows[i, n] others[i, n]."""
+    for i in range(count):
+        total = _ZERO
+        for n in range(states):
+            total += rows[i * states + n] * others[i * states + n]
+        out[i] = total
+
+
+@_helper()
+def _dots_with_row(out: Any, rows: Any, row: Any, count: Any, states: Any) -> None:
+    """out[i] = sum over n of rows[i, n] row[n]."""
+    for i in range(count):
+        total = _ZERO
+        for n in range(states):
+            total += rows[i * states + n] * row[n]
+        out[i] = total
+
+
+@_helper()
+def _accumulate(x: Any, a: Any, steps: Any, states: Any, descending: Any) -> None:
+    """The recurrence, in place: x[i + 1, n] += a[i, n] x[i, n] for i < steps, or x[i, n] += a[i, n] x[i + 1, n]."""
+    if states == _USUAL:
+        # At a distance that it knows, LLVM vectorises the recurrence as one loop. Unsigned indices cannot be negative,
+        # so that no wrap-around stands in the way.
+        size, one, distance = np.uint64(steps) * np.uint64(_USUAL), np.uint64(1), np.uint64(_USUAL)
+        if descending:
+            for j in range(size):
+                k = size - one - j
+                x[k] += a[k] * x[k + distance]
+        else:
+            for j in range(size):
+                x[j + distance] += a[j] * x[j]
+        return
+    for step in range(steps):
+        i = steps - 1 - step if descending else step
+        left, right, decay = x[i * states :], x[(i + 1) * states :], a[i * states :]
+        for n in range(states):
+            if descending:
+                left[n] += decay[n] * right[n]
+            else:
+                right[n] += decay[n] * left[n]
+
+
 class Kernels(NamedTuple):
-    """The compiled kernels for one number of states."""
+    """The compiled kernels."""
 
     forward: Callable[..., None]
     backward: Callable[..., None]
 
 
 @functools.cache
-def kernels(states: int) -> Kernels:
-    """The kernels for N states, compiled or from numba's cache; without a cache where none can be written."""
+def kernels() -> Kernels:
+    """The kernels, compiled or from numba's cache; without a cache where none can be written."""
     try:
-        return _compile(states, cache=True)
+        return _compile(cache=True)
     except (OSError, RuntimeError):
-        return _compile(states, cache=False)
+        return _compile(cache=False)
 
 
-def _compile(N: int, cache: bool) -> Kernels:
-    """The kernels, with N as a constant, so that the loops over states are unrolled."""
+def _compile(cache: bool) -> Kernels:
     jit = functools.partial(njit, fastmath=_FAST, error_model="numpy", nogil=True, cache=cache)
+    return Kernels(jit(_FORWARD_TYPES)(_forward), jit(_BACKWARD_TYPES)(_backward))
 
-    def forward(  # type: ignore[no-untyped-def]  # numba infers the types
-        u, delta, A, B, C, D, z, bias, softplus, gated, reverse, save, y, state, b_start, b_stop, d_start, d_stop
-    ):
-        length = u.shape[2]
-        tiles = (length + TILE - 1) // TILE
-        a = np.empty((TILE, N), np.float32)
-        h = np.empty(N, np.float32)
-        dl = np.empty(TILE, np.float32)
-        dlu = np.empty(TILE, np.float32)
-        s = np.empty(TILE, np.float32)
-        for b in range(b_start, b_stop):
-            for d in range(d_start, d_stop):
-                h[:] = _ZERO
-                for k in range(tiles):
-                    tile = tiles - 1 - k if reverse else k
-                    start = tile * TILE
-                    count = min(TILE, length - start)
-                    u_t, delta_t = u[b, d, start : start + count], delta[b, d, start : start + count]
-                    B_t, C_t = B[b, start : start + count], C[b, start : start + count]
-                    if save:
-                        state[b, d, tile, :] = h
-                    for i in range(count):
-                        x = delta_t[i] + bias[d]
-                        dl[i] = _softplus(x) if softplus else x
-                        dlu[i] = dl[i] * u_t[i]
-                    for i in range(count):
-                        for n in range(N):
-                            a[i, n] = _exp(dl[i] * A[d, n])
-                    for step in range(count):
-                        i = count - 1 - step if reverse else step
-                        total = _ZERO
-                        for n in range(N):
-                            new = a[i, n] * h[n] + dlu[i] * B_t[i, n]
-                            h[n] = new
-                            total += new * C_t[i, n]
-                        s[i] = total
-                    y_t = y[b, d, start : start + count]
-                    for i in range(count):
-                        y_t[i] = s[i] + D[d] * u_t[i]
-                    if gated:
-                        z_t = z[b, d, start : start + count]
-                        for i in range(count):
-                            y_t[i] *= z_t[i] * _sigmoid(z_t[i])
 
-    def backward(  # type: ignore[no-untyped-def]  # numba infers the types
-        u, delta, A, B, C, D, z, bias, softplus, gated, reverse, state, dy,
-        du, ddelta, dA, dB, dC, dD, dz, dbias, task, part, b_start, b_stop, d_start, d_stop,
-    ):  # fmt: skip
-        length = u.shape[2]
-        tiles = (length + TILE - 1) // TILE
-        a = np.empty((TILE, N), np.float32)
-        h = np.empty((TILE + 1, N), np.float32)  # the state before each step, in scan order, and after the last
-        g = np.empty(N, np.float32)  # the gradient that reaches a step's state from the steps after it
-        gA = np.empty(N, np.float32)
-        dl = np.empty(TILE, np.float32)
-        dlu = np.empty(TILE, np.float32)
-        ds = np.empty(TILE, np.float32)
-        for b in range(b_start, b_stop):
-            for d in range(d_start, d_stop):
-                g[:] = _ZERO
-                gA[:] = _ZERO
-                gD = _ZERO
-                gbias = _ZERO
-                for k in range(tiles):
-                    tile = k if reverse else tiles - 1 - k
-                    start = tile * TILE
-                    count = min(TILE, length - start)
-                    u_t, delta_t = u[b, d, start : start + count], delta[b, d, start : start + count]
-                    B_t, C_t = B[b, start : start + count], C[b, start : start + count]
-                    dB_t, dC_t = dB[part, b, start : start + count], dC[part, b, start : start + count]
-                    dy_t = dy[b, d, start : start + count]
-                    du_t, ddelta_t = du[b, d, start : start + count], ddelta[b, d, start : start + count]
+def _forward(  # type: ignore[no-untyped-def]  # numba infers the types
+    u, delta, A, B, C, D, z, bias, softplus, gated, reverse, save, y, state, b_start, b_stop, d_start, d_stop
+):
+    """Write y (B, D, L), and with `save` the state (B, D, tiles, N) that enters each tile."""
+    length, states = u.shape[2], A.shape[1]
+    tiles = (length + TILE - 1) // TILE
+    dl, dlu = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    a = np.empty(TILE * states, np.float32)
+    # The states around the steps of a tile: that before step i is at i + before, that after it at i + after.
+    h = np.empty((TILE + 1) * states, np.float32)
+    before, after = (states, 0) if reverse else (0, states)
+    carry = np.empty(states, np.float32)
+    for b in range(b_start, b_stop):
+        for d in range(d_start, d_stop):
+            carry[:] = _ZERO
+            for k in range(tiles):
+                tile = tiles - 1 - k if reverse else k
+                start = tile * TILE
+                stop = min(start + TILE, length)
+                count = stop - start
+                u_t, y_t = u[b, d, start:stop], y[b, d, start:stop]
+                if save:
+                    state[b, d, tile, :] = carry
+                _steps(delta[b, d, start:stop], u_t, bias[d], softplus, dl, dlu, count)
+                _decays(dl, A[d], a, count, states)
+                _scale(h[after:], dlu, B[b, start * states :], count, states)
+                enters, leaves = (count * states, 0) if reverse else (0, count * states)
+                h[enters : enters + states] = carry
+                _accumulate(h, a, count, states, reverse)
+                carry[:] = h[leaves : leaves + states]
+                _dots(y_t, h[after:], C[b, start * states :], count, states)
+                for i in range(count):
+                    y_t[i] += D[d] * u_t[i]
+                if gated:
+                    z_t = z[b, d, start:stop]
                     for i in range(count):
-                        x = delta_t[i] + bias[d]
-                        dl[i] = _softplus(x) if softplus else x
-                        dlu[i] = dl[i] * u_t[i]
-                    for i in range(count):
-                        for n in range(N):
-                            a[i, n] = _exp(dl[i] * A[d, n])
-                    h[0, :] = state[b, d, tile, :]
-                    for step in range(count):
-                        i = count - 1 - step if reverse else step
-                        for n in range(N):
-                            h[step + 1, n] = a[i, n] * h[step, n] + dlu[i] * B_t[i, n]
-                    if gated:
-                        z_t, dz_t = z[b, d, start : start + count], dz[b, d, start : start + count]
-                        for i in range(count):
-                            step = count - 1 - i if reverse else i
-                            total = D[d] * u_t[i]
-                            for n in range(N):
-                                total += h[step + 1, n] * C_t[i, n]
-                            dz_t[i] = total
-                        for i in range(count):
-                            gate = _sigmoid(z_t[i])
-                            dz_t[i] *= dy_t[i] * gate * (_ONE + z_t[i] * (_ONE - gate))
-                            ds[i] = dy_t[i] * z_t[i] * gate
-                    else:
-                        ds[:count] = dy_t
-                    for back in range(count):
-                        step = count - 1 - back
-                        i = back if reverse else step
-                        xbar = _ZERO
-                        decay_sum = _ZERO
-                        for n in range(N):
-                            gn = g[n] + ds[i] * C_t[i, n]
-                            dC_t[i, n] += ds[i] * h[step + 1, n]
-                            dB_t[i, n] += gn * dlu[i]
-                            xbar += gn * B_t[i, n]
-                            gn *= a[i, n]
-                            g[n] = gn
-                            p = gn * h[step, n]  # the gradient of dl A
-                            decay_sum += p * A[d, n]
-                            gA[n] += p * dl[i]
-                        du_t[i] = xbar * dl[i]
-                        ddelta_t[i] = xbar * u_t[i] + decay_sum
-                    for i in range(count):
-                        du_t[i] += D[d] * ds[i]
-                        gD += ds[i] * u_t[i]
-                    if softplus:
-                        for i in range(count):
-                            ddelta_t[i] *= _sigmoid(delta_t[i] + bias[d])
-                    for i in range(count):
-                        gbias += ddelta_t[i]
-                for n in range(N):
-                    dA[task, d, n] += gA[n]
-                dD[task, d] += gD
-                dbias[task, d] += gbias
+                        y_t[i] *= z_t[i] * _sigmoid(z_t[i])
 
-    return Kernels(jit(_FORWARD)(forward), jit(_BACKWARD)(backward))
+
+def _backward(  # type: ignore[no-untyped-def]  # numba infers the types
+    u, delta, A, B, C, D, z, bias, softplus, gated, reverse, state, dy,
+    du, ddelta, dA, dB, dC, dD, dz, dbias, task, part, b_start, b_stop, d_start, d_stop,
+):  # fmt: skip
+    """Write du, ddelta, dz (B, D, L); add to dA (tasks, D, N), dD, dbias (tasks, D) and dB, dC (parts, B, L * N)."""
+    length, states = u.shape[2], A.shape[1]
+    tiles = (length + TILE - 1) // TILE
+    dl, dlu, ds = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    xbar, decay_sum = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    a = np.empty(TILE * states, np.float32)
+    h = np.empty((TILE + 1) * states, np.float32)  # as in _forward
+    before, after = (states, 0) if reverse else (0, states)
+    g = np.empty(TILE * states, np.float32)  # the gradient of the state after each step
+    carry = np.empty(states, np.float32)  # what of it the steps of later tiles contribute
+    gA = np.empty(states, np.float32)
+    for b in range(b_start, b_stop):
+        for d in range(d_start, d_stop):
+            carry[:] = _ZERO
+            gA[:] = _ZERO
+            gD = _ZERO
+            gbias = _ZERO
+            for k in range(tiles):
+                tile = k if reverse else tiles - 1 - k
+                start = tile * TILE
+                stop = min(start + TILE, length)
+                count = stop - start
+                u_t, delta_t, dy_t = u[b, d, start:stop], delta[b, d, start:stop], dy[b, d, start:stop]
+                du_t, ddelta_t = du[b, d, start:stop], ddelta[b, d, start:stop]
+                B_t, C_t = B[b, start * states : stop * states], C[b, start * states : stop * states]
+                dB_t, dC_t = dB[part, b, start * states : stop * states], dC[part, b, start * states : stop * states]
+
+                # The states of this tile once more.
+                _steps(delta_t, u_t, bias[d], softplus, dl, dlu, count)
+                _decays(dl, A[d], a, count, states)
+                _scale(h[after:], dlu, B_t, count, states)
+                enters = count * states if reverse else 0
+                h[enters : enters + states] = state[b, d, tile]
+                _accumulate(h, a, count, states, reverse)
+
+                if gated:
+                    z_t, dz_t = z[b, d, start:stop], dz[b, d, start:stop]
+                    _dots(dz_t, h[after:], C_t, count, states)
+                    for i in range(count):
+                        gate = _sigmoid(z_t[i])
+                        s = dz_t[i] + D[d] * u_t[i]
+                        dz_t[i] = dy_t[i] * s * gate * (_ONE + z_t[i] * (_ONE - gate))
+                        ds[i] = dy_t[i] * z_t[i] * gate
+                else:
+                    ds[:count] = dy_t
+
+                _scale(g, ds, C_t, count, states)
+                first, last = ((count - 1) * states, 0) if reverse else (0, (count - 1) * states)
+                for n in range(states):
+                    g[last + n] += carry[n]
+                _accumulate(g, a if reverse else a[states:], count - 1, states, not reverse)
+                for n in range(states):
+                    carry[n] = a[first + n] * g[first + n]
+
+                _add_scaled(dC_t, ds, h[after:], count, states)
+                _add_scaled(dB_t, dlu, g, count, states)
+                _dots(xbar, g, B_t, count, states)
+                for j in range(count * states):
+                    a[j] *= g[j] * h[before + j]  # from here on the gradient of dl A
+                _dots_with_row(decay_sum, a, A[d], count, states)
+                _add_weighted_sum(gA, dl, a, count, states)
+
+                for i in range(count):
+                    du_t[i] = xbar[i] * dl[i] + D[d] * ds[i]
+                    ddelta_t[i] = xbar[i] * u_t[i] + decay_sum[i]
+                    gD += ds[i] * u_t[i]
+                if softplus:
+                    for i in range(count):
+                        ddelta_t[i] *= _sigmoid(delta_t[i] + bias[d])
+                for i in range(count):
+                    gbias += ddelta_t[i]
+            for n in range(states):
+                dA[task, d, n] += gA[n]
+            dD[task, d] += gD
+            dbias[task, d] += gbias
 
 
 _ROWS, _TABLE, _VECTOR = "float32[:, :, ::1]", "float32[:, ::1]", "float32[::1]"
-_INPUTS = f"{_ROWS}, {_ROWS}, {_TABLE}, {_ROWS}, {_ROWS}, {_VECTOR}, {_ROWS}, {_VECTOR}, boolean, boolean, boolean"
-_PARTS = "float32[:, :, :, ::1]"
+_INPUTS = f"{_ROWS}, {_ROWS}, {_TABLE}, {_TABLE}, {_TABLE}, {_VECTOR}, {_ROWS}, {_VECTOR}, boolean, boolean, boolean"
 _RANGES = "int64, int64, int64, int64"
-_FORWARD = f"void({_INPUTS}, boolean, {_ROWS}, {_PARTS}, {_RANGES})"
-_BACKWARD = (
-    f"void({_INPUTS}, {_PARTS}, {_ROWS}, {_ROWS}, {_ROWS}, float64[:, :, ::1], {_PARTS}, {_PARTS}, float64[:, ::1], "
+_STATE = "float32[:, :, :, ::1]"
+_FORWARD_TYPES = f"void({_INPUTS}, boolean, {_ROWS}, {_STATE}, {_RANGES})"
+_BACKWARD_TYPES = (
+    f"void({_INPUTS}, {_STATE}, {_ROWS}, {_ROWS}, {_ROWS}, float64[:, :, ::1], {_ROWS}, {_ROWS}, float64[:, ::1], "
     f"{_ROWS}, float64[:, ::1], int64, int64, {_RANGES})"
 )
