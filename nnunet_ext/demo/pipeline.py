@@ -137,6 +137,8 @@ class Pipeline:
             # Compiling takes longer than it saves in so short a training, and needs a C compiler.
             "nnUNet_compile": "f",
             "nnUNet_wandb_enabled": "0",
+            # Threads that wait for each other sleep. Spinning, they cost a busy machine several times the work.
+            "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
             "PYTORCH_ENABLE_MPS_FALLBACK": "1",
         }

@@ -30,7 +30,7 @@ class Size:
     last_features: int
 
 
-SIZES = {2: Size(128**2, 8, 5, 16, 128), 3: Size(40**3, 2, 4, 16, 128)}
+SIZES = {2: Size(128**2, 8, 5, 16, 128), 3: Size(32**3, 2, 4, 16, 128)}
 """By the number of image dimensions."""
 
 
