@@ -27,6 +27,7 @@ def folder_of(environment: Environment) -> str:
     return environment.run("nnunet-ext", "path").stdout.strip()
 
 
+@pytest.mark.parametrize("environment", ["wheel", "editable", "nnunet_editable"], indirect=True)
 def test_every_trainer_is_found_here_and_in_spawned_children(environment: Environment) -> None:
     facts = probe(environment)
     expected = {name for trainer in TRAINERS for name in [trainer, *(f"{trainer}_{length}" for length in SHORT)]}
@@ -104,21 +105,18 @@ def test_predict_commands_build_our_network(
     assert f"Using trainer 'nnUNetTrainerLKMUNet' from: {folder_of(wheel_environment)}\n" in done.stdout
 
 
-def test_opted_out_predict_does_not_find_it(wheel_environment: Environment, model: Path, tmp_path: Path) -> None:
-    env = {"nnUNet_results": str(model / "nnUNet_results"), "NNUNET_EXT_NO_AUTOREGISTER": "1"}
-    arguments = predict_commands(model, tmp_path / "out")["nnUNetv2_predict"]
-    done = wheel_environment.run("nnUNetv2_predict", *arguments, env=env, fails=True)
-    assert "Could not find requested nnunet trainer nnUNetTrainerLKMUNet" in done.stderr
-
-
-def test_opted_out_the_printed_folder_is_enough(wheel_environment: Environment) -> None:
-    env = {"NNUNET_EXT_NO_AUTOREGISTER": "1", "nnUNet_extTrainer": folder_of(wheel_environment)}
+def test_opted_out_only_the_printed_folder_finds_it(wheel_environment: Environment) -> None:
     code = (
+        "import os, sys\n"
         "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find\n"
-        "print(find('nnUNetTrainerLKMUNet'))"
+        "try:\n    find('nnUNetTrainerLKMUNet')\nexcept RuntimeError as error:\n    print(error)\n"
+        "os.environ['nnUNet_extTrainer'] = sys.argv[1]\n"
+        "print(find('nnUNetTrainerLKMUNet'))\n"
     )
-    found = wheel_environment.python(code, env=env).splitlines()[-1]
-    assert found == "<class 'nnunet_ext.trainers.lkm_unet.nnUNetTrainerLKMUNet'>"
+    env = {"NNUNET_EXT_NO_AUTOREGISTER": "1"}
+    output = wheel_environment.run("python", "-c", code, folder_of(wheel_environment), env=env).stdout
+    assert "Could not find requested nnunet trainer nnUNetTrainerLKMUNet" in output
+    assert output.splitlines()[-1] == "<class 'nnunet_ext.trainers.lkm_unet.nnUNetTrainerLKMUNet'>"
 
 
 def test_users_own_trainers_win_and_may_extend_ours(wheel_environment: Environment, tmp_path: Path) -> None:
