@@ -48,8 +48,11 @@ def fetch(folder: Path, archive: Path | None, advance: Advance) -> Path:
         )
     unpacked = folder / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise DemoError(f"{archive} cannot be unpacked: {error}.") from error
     part = folder / f"{NAME}.part"
     shutil.rmtree(part, ignore_errors=True)
     convert(unpacked / "Task04_Hippocampus", part)

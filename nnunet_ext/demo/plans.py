@@ -25,12 +25,13 @@ class Size:
 
     patch_voxels: int
     batch: int
-    stages: int
+    poolings: int
+    """Along each axis; anisotropic images get more stages than that."""
     first_features: int
     last_features: int
 
 
-SIZES = {2: Size(128**2, 8, 5, 16, 128), 3: Size(32**3, 2, 4, 16, 128)}
+SIZES = {2: Size(128**2, 8, 4, 16, 128), 3: Size(32**3, 2, 3, 16, 128)}
 """By the number of image dimensions."""
 
 
@@ -53,7 +54,7 @@ def reduce(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
     patch = [int(edge) for edge in chosen["patch_size"]]
     while True:
         _, strides, kernels, padded, divisors = get_pool_and_conv_props(
-            chosen["spacing"], patch, MINIMUM_EDGE, size.stages - 1
+            chosen["spacing"], patch, MINIMUM_EDGE, size.poolings
         )
         patch = [int(edge) for edge in padded]
         if prod(patch) <= size.patch_voxels:
@@ -69,6 +70,6 @@ def reduce(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
     network["strides"] = [list(stride) for stride in strides]
     network["kernel_sizes"] = [list(kernel) for kernel in kernels]
     network["features_per_stage"] = [min(size.first_features * 2**i, size.last_features) for i in range(stages)]
-    network["n_conv_per_stage"] = network["n_conv_per_stage"][:stages]
-    network["n_conv_per_stage_decoder"] = network["n_conv_per_stage_decoder"][: stages - 1]
+    network["n_conv_per_stage"] = network["n_conv_per_stage"][:1] * stages
+    network["n_conv_per_stage_decoder"] = network["n_conv_per_stage_decoder"][:1] * (stages - 1)
     return small
