@@ -11,7 +11,7 @@ from nnunet_ext.demo.progress import Reporter
 from nnunet_ext.demo.steps import Steps, key_of
 from nnunet_ext.demo.trainers import Budget
 
-CPU_BUDGET = Budget(epochs=12, iterations=25, validation_iterations=2)
+CPU_BUDGET = Budget(epochs=12, iterations=20, validation_iterations=2)
 """Both networks train and test within ten minutes on two CPU cores."""
 CUDA_BUDGET = Budget(epochs=20, iterations=50, validation_iterations=5)
 
@@ -31,7 +31,7 @@ def main(data: str, trainer: str, epochs: int | None, out: Path, device: str, re
         names = list(dict.fromkeys([trainer, trainers.STOCK]))
         for name in names:
             trainers.check(name)
-        trainers.write(out / "trainers", names, budget)
+        trainers.write(out / "trainers", names, budget, mirroring=device == "cuda")
 
     dataset, data_key = take_data(data, out, steps, reporter)
     pipeline = Pipeline(dataset, out, device, budget, steps, reporter, data_key)

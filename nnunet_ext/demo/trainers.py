@@ -56,8 +56,8 @@ def demo_name(trainer: str) -> str:
     return f"{trainer}_demo"
 
 
-def write(folder: Path, trainers: list[str], budget: Budget) -> None:
-    """Write the short versions of `trainers` into `folder`."""
+def write(folder: Path, trainers: list[str], budget: Budget, mirroring: bool) -> None:
+    """Write the short versions of `trainers` into `folder`; `mirroring` is that of the fold's validation."""
     folder.mkdir(parents=True, exist_ok=True)
     classes = (
         TRAINER.format(
@@ -68,6 +68,7 @@ def write(folder: Path, trainers: list[str], budget: Budget) -> None:
             validation_iterations=budget.validation_iterations,
             parameters=PARAMETERS,
         )
+        + ("" if mirroring else NO_MIRRORING)
         for trainer in trainers
     )
     write_text(folder / FILE, HEADER + "".join(classes))

@@ -88,7 +88,7 @@ def test_step_is_skipped_when_done_and_redone_when_not(tmp_path: Path) -> None:
 def test_short_trainers_are_found_by_nnunet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    trainers.write(tmp_path, ["nnUNetTrainerLKMUNet", "nnUNetTrainer"], Budget(3, 4, 5))
+    trainers.write(tmp_path, ["nnUNetTrainerLKMUNet", "nnUNetTrainer"], Budget(3, 4, 5), mirroring=False)
     monkeypatch.setenv("nnUNet_extTrainer", trainers.search_path(tmp_path))
     found = recursive_find_trainer_class_by_name("nnUNetTrainerLKMUNet_demo")
     assert found.__mro__[1].__name__ == "nnUNetTrainerLKMUNet"

@@ -62,7 +62,7 @@ def found(tmp_path: Path) -> Results:
         device="CPU",
         versions={"Python": "3.12"},
         seconds=54,
-        networks=[_network("nnUNetTrainerLKMUNet", 0.8765), _network("nnUNetTrainer", 0.6543)],
+        networks=[_network("nnUNetTrainerLKMUNet", 0.8771), _network("nnUNetTrainer", 0.6543)],
     )
 
 
@@ -86,7 +86,7 @@ def test_json_has_the_same_numbers(found: Results, tmp_path: Path) -> None:
     broken = replace(found, networks=[replace(found.networks[0], validation_dice=math.nan), found.networks[1]])
     report.write(broken, tmp_path)
     content = json.loads((tmp_path / "report.json").read_text())
-    assert content["networks"][0]["mean_dice"] == 0.8765
+    assert content["networks"][0]["mean_dice"] == 0.8771
     assert content["networks"][0]["validation_dice"] is None
     assert content["networks"][0]["dice"]["rare"] is None
 
