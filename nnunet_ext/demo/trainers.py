@@ -50,6 +50,12 @@ class {name}(recursive_find_trainer_class_by_name("{base}")):
         self.print_to_log_file("{parameters}" + str(sum(p.numel() for p in self.network.parameters())))
 """
 
+NO_MIRRORING = """
+    def perform_actual_validation(self, save_probabilities=False):
+        self.inference_allowed_mirroring_axes = None
+        super().perform_actual_validation(save_probabilities)
+"""
+
 
 def demo_name(trainer: str) -> str:
     """The name of the trainer's short version."""
