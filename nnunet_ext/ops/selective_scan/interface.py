@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from nnunet_ext.ops.selective_scan import torch_ops  # noqa: F401  # registers the operators
 from nnunet_ext.ops.selective_scan.backend import ScanInputs
 from nnunet_ext.ops.selective_scan.naive import NAME as NAIVE
 from nnunet_ext.ops.selective_scan.naive import naive_scan
 from nnunet_ext.ops.selective_scan.registry import choose_backend
-from nnunet_ext.ops.selective_scan.torch_ops import scan_forward
 
 MAX_STATES = 256
 
@@ -59,7 +59,7 @@ def selective_scan(
         return naive_scan(inputs)
     # In inference nothing is kept for a backward pass.
     save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs.tensors)
-    y, _ = scan_forward(*inputs, save, name)
+    y, _ = torch.ops.nnunet_ext.selective_scan(*inputs, save, name)
     return y
 
 

@@ -45,13 +45,15 @@ def naive_scan(inputs: ScanInputs) -> Tensor:
         if delta_softplus:
             delta = F.softplus(delta)  # (B, D, L)
 
+        # unbind, as the gradient of every single index would be a tensor of full length.
+        u_at, delta_at, B_at, C_at = (x.unbind(-1) for x in (u, delta, B, C))  # L of (B, D) or (B, N)
         h = u.new_zeros(batch, channels, states)  # (B, D, N)
         outputs: list[Tensor] = [u] * length
         for t in reversed(range(length)) if reverse else range(length):
-            decay = torch.exp(delta[:, :, t, None] * A)  # (B, D, N)
-            drive = (delta[:, :, t] * u[:, :, t])[:, :, None] * B[:, None, :, t]  # (B, D, N)
+            decay = torch.exp(delta_at[t][:, :, None] * A)  # (B, D, N)
+            drive = (delta_at[t] * u_at[t])[:, :, None] * B_at[t][:, None, :]  # (B, D, N)
             h = decay * h + drive  # (B, D, N)
-            outputs[t] = (h * C[:, None, :, t]).sum(-1)  # (B, D)
+            outputs[t] = (h * C_at[t][:, None, :]).sum(-1)  # (B, D)
         s = torch.stack(outputs, dim=-1)  # (B, D, L)
 
         if D is not None:

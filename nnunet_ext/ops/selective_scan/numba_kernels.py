@@ -194,9 +194,9 @@ def _forward(  # type: ignore[no-untyped-def]  # numba infers the types
     tiles = (length + TILE - 1) // TILE
     dl, dlu = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     a = np.empty(TILE * states, np.float32)
-    # The states around the steps of a tile: that before step i is at i + before, that after it at i + after.
+    # The states around the steps of a tile; that after step i begins at i * states + after.
     h = np.empty((TILE + 1) * states, np.float32)
-    before, after = (states, 0) if reverse else (0, states)
+    after = 0 if reverse else states
     carry = np.empty(states, np.float32)
     for b in range(b_start, b_stop):
         for d in range(d_start, d_stop):
@@ -235,7 +235,8 @@ def _backward(  # type: ignore[no-untyped-def]  # numba infers the types
     dl, dlu, ds = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     xbar, decay_sum = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     a = np.empty(TILE * states, np.float32)
-    h = np.empty((TILE + 1) * states, np.float32)  # as in _forward
+    # The states around the steps of a tile; that before step i begins at i * states + before.
+    h = np.empty((TILE + 1) * states, np.float32)
     before, after = (states, 0) if reverse else (0, states)
     g = np.empty(TILE * states, np.float32)  # the gradient of the state after each step
     carry = np.empty(states, np.float32)  # what of it the steps of later tiles contribute
