@@ -4,8 +4,8 @@ Everything lies below the folder `out`: nnU-Net's three folders, the trainers wi
 `report.html`, `report.json` and the pictures. Run again with the same settings, finished steps are skipped; a step that
 was interrupted starts from its beginning; other settings redo what depends on them.
 
-Without a CUDA device both networks train with a small plan (see `plans.py`), and validation and test cases are predicted
-without test-time mirroring, so that two CPU cores are done within ten minutes of the start of training.
+Without a CUDA device both networks train with a small plan (see `plans.py`), and validation and test cases are
+predicted without test-time mirroring, so that two CPU cores are done within ten minutes of the start of training.
 """
 
 from pathlib import Path
