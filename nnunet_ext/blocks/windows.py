@@ -33,9 +33,8 @@ def split_axes(x: Tensor, window: Sequence[int]) -> Tensor:
 def to_sequences(x: Tensor, window: Sequence[int], partition: Partition) -> Tensor:
     """Map (B, C, *size) -> tokens (B * sequences, length, C), both in row-major order of the map's axes."""
     sequences, tokens = _axes(len(window), partition)
-    split = split_axes(x, window)
-    length = prod(split.shape[axis] for axis in tokens)
-    return split.permute(0, *sequences, *tokens, 1).reshape(-1, length, x.shape[1])
+    n_axes = len(window)
+    return split_axes(x, window).permute(0, *sequences, *tokens, 1).flatten(0, n_axes).flatten(1, n_axes)
 
 
 def from_sequences(tokens: Tensor, window: Sequence[int], partition: Partition, like: Tensor) -> Tensor:

@@ -32,11 +32,6 @@ class TestLKMUNetNoMamba(ArchitectureTester):
     options = {"use_pim": False, "use_pam": False}
 
 
-class TestLKMUNetOneDirection(ArchitectureTester):
-    network_class = LKMUNet
-    options = {"bidirectional": False, "recompute": True}
-
-
 @pytest.mark.parametrize("name", ["2d", "3d", "2d_fallback"])
 def test_released_mode_equals_the_authors_network(name: str) -> None:
     reference = load_reference(f"lkm_unet_released_{name}")
@@ -223,6 +218,16 @@ def test_wrong_sizes_get_one_clear_sentence() -> None:
     windows = LKMUNet(input_channels=1, num_classes=2, **arguments, windows=[[5, 5]] * arguments["n_stages"])
     with pytest.raises(ValueError, match=r"a window of \(5, 5\) does not divide a feature map of size \(32, 32\)"):
         windows.check_patch_size((32, 32))
+
+
+@pytest.mark.parametrize("options", [{"bidirectional": False}, {"use_pim": False}, {"use_pam": False}], ids=str)
+def test_every_ablation_trains_all_of_its_parameters(options: dict[str, Any]) -> None:
+    arguments = unet_arguments((1, 1), (16, 24), base_features=4, n_conv=1)
+    network = LKMUNet(input_channels=1, num_classes=2, **arguments, **options, deep_supervision=True)
+    whole = LKMUNet(input_channels=1, num_classes=2, **arguments)
+    assert len(network.state_dict()) < len(whole.state_dict())
+    sum(output.square().sum() for output in network(torch.randn(1, 1, 16, 24))).backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_recompute_changes_nothing_but_memory() -> None:
