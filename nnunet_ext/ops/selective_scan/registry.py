@@ -45,8 +45,6 @@ def available_backends(device: torch.device | str | None = None) -> list[str]:
     return [status.name for status in backend_status(device) if status.usable]
 
 
-# torch.compile takes the answer as a constant instead of tracing environment variables and imports.
-@torch.compiler.assume_constant_result
 def choose_backend(requested: str, device_type: str, float64: bool) -> str:
     """The name of the backend that computes a scan.
 
@@ -74,6 +72,11 @@ def choose_backend(requested: str, device_type: str, float64: bool) -> str:
     if problem is not None:
         raise RuntimeError(f"The selective scan backend {requested!r} ({source}) cannot be used here: {problem}.")
     return requested
+
+
+# torch.compile takes the answer as a constant instead of tracing environment variables and imports. This is all that
+# torch.compiler.assume_constant_result does after importing the whole compiler, which takes seconds.
+choose_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]  # a mark of torch's
 
 
 def _problem(name: str, device_type: str | None, float64: bool) -> str | None:
