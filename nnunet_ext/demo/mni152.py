@@ -12,7 +12,9 @@ would therefore show the network, mirrored, what a case from the left half holds
 * training and test cases are cut apart along the anterior-posterior axis. The test cases are the frontal lobe in front
   of y = 30 mm; between it and the foremost training voxel lies a gap of 20 mm, half of a crop, that nobody sees.
 
-Cases are crops of 40 x 40 x 40 voxels (40 mm). A crop that holds less than 10 % tissue is left out.
+Cases are crops of 72 x 40 x 40 voxels (1 mm), as wide as the left half: nnU-Net normalises every case by its own mean
+and standard deviation, which are comparable only if each crop reaches from the midline to the air outside. A crop that
+holds less than 10 % tissue is left out.
 """
 
 import json
@@ -29,15 +31,16 @@ from nnunet_ext.demo.errors import DemoError
 
 NAME = "Dataset001_MNI152"
 LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
-EDGE = 40
-"""Crop edge in voxels; a voxel is 1 mm."""
+SHAPE = (72, 40, 40)
+"""Voxels of a crop along x, y and z; a voxel is 1 mm."""
 MINIMUM_TISSUE = 0.1
 """Fraction of a crop's voxels that must be grey or white matter."""
 # First voxel of each crop. Voxel 0 lies at x = -98, y = -134, z = -72 mm; x = 98 is the midline.
-X_STARTS = (19, 59)
+X_START = 27
 TRAIN_Y_STARTS = (24, 64, 104)
+TRAIN_Z_STARTS = (0, 40, 80, 120)
 TEST_Y_STARTS = (164,)
-Z_STARTS = (0, 40, 80, 120)
+TEST_Z_STARTS = (20, 60, 100)
 
 SOURCE = (
     "ICBM 152 nonlinear symmetric template 2009a (T1, grey and white matter maps) of the Montreal Neurological "
@@ -60,15 +63,15 @@ UNSEEN = (
 
 @dataclass(frozen=True)
 class Crop:
-    """One case: a cube of `EDGE` voxels whose first voxel is `start` (x, y, z)."""
+    """One case: `SHAPE` voxels, of which the first is `start` (x, y, z)."""
 
     name: str
     start: tuple[int, int, int]
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """The cube as an index into the template."""
-        x, y, z = (slice(first, first + EDGE) for first in self.start)
+        """The crop as an index into the template."""
+        x, y, z = (slice(first, first + edge) for first, edge in zip(self.start, SHAPE, strict=True))
         return x, y, z
 
 
@@ -77,8 +80,9 @@ def build(raw: Path) -> Dataset:
     image, labels, affine = _load()
     folder = raw / NAME
     count = {"Tr": 0, "Ts": 0}
-    for part, y_starts in (("Tr", TRAIN_Y_STARTS), ("Ts", TEST_Y_STARTS)):
-        for crop in crops(y_starts, labels):
+    regions = {"Tr": (TRAIN_Y_STARTS, TRAIN_Z_STARTS), "Ts": (TEST_Y_STARTS, TEST_Z_STARTS)}
+    for part, (y_starts, z_starts) in regions.items():
+        for crop in crops(y_starts, z_starts, labels):
             _write(image[crop.slices], crop, affine, folder / f"images{part}" / f"{crop.name}_0000.nii.gz")
             _write(labels[crop.slices], crop, affine, folder / f"labels{part}" / f"{crop.name}.nii.gz")
             count[part] += 1
@@ -102,14 +106,13 @@ def describe(raw: Path) -> Dataset:
     return Dataset(folder, "MNI152 brain tissue", f"{SOURCE} {LICENCE}", UNSEEN, folder / "labelsTs")
 
 
-def crops(y_starts: tuple[int, ...], labels: npt.NDArray[np.uint8]) -> Iterator[Crop]:
-    """The crops with enough tissue whose first y is one of `y_starts`."""
-    for x in X_STARTS:
-        for y in y_starts:
-            for z in Z_STARTS:
-                crop = Crop(f"mni152_x{x:03d}_y{y:03d}_z{z:03d}", (x, y, z))
-                if np.mean(labels[crop.slices] > 0) >= MINIMUM_TISSUE:
-                    yield crop
+def crops(y_starts: tuple[int, ...], z_starts: tuple[int, ...], labels: npt.NDArray[np.uint8]) -> Iterator[Crop]:
+    """The crops with enough tissue that begin at one of `y_starts` and one of `z_starts`."""
+    for y in y_starts:
+        for z in z_starts:
+            crop = Crop(f"mni152_y{y:03d}_z{z:03d}", (X_START, y, z))
+            if np.mean(labels[crop.slices] > 0) >= MINIMUM_TISSUE:
+                yield crop
 
 
 def label_map(grey: npt.NDArray[np.float64], white: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

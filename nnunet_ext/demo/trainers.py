@@ -5,6 +5,7 @@ names that folder in `nnUNet_extTrainer` for the commands that it starts.
 """
 
 import os
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -87,7 +88,9 @@ def check(trainer: str) -> None:
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     try:
-        with redirect_stdout(StringIO()):  # nnU-Net tells where it looked
+        # nnU-Net tells where it looked, and the packages that it imports warn about each other.
+        with redirect_stdout(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             recursive_find_trainer_class_by_name(trainer)
     except (RuntimeError, AssertionError) as error:
         raise DemoError(f"nnU-Net finds no trainer called {trainer}; `nnunet-ext list` shows ours.") from error
