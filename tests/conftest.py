@@ -81,7 +81,7 @@ def run() -> Run:
     """run(*command, env={...}, cwd=..., timeout=...): a command as users start it; a variable of None is unset."""
 
     def run_command(
-        *command: str | Path, env: dict[str, str | None] | None = None, cwd: Path | None = None, timeout: float = 120
+        *command: str | Path, env: dict[str, str | None] | None = None, cwd: Path | None = None, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         merged = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
         arguments: Sequence[str] = [str(part) for part in command]

@@ -50,7 +50,7 @@ class Environment:
             cwd=elsewhere,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
         )
         output = f"{program} {arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert (done.returncode != 0) == fails, output
