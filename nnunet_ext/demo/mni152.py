@@ -12,9 +12,10 @@ would therefore show the network, mirrored, what a case from the left half holds
 * training and test cases are cut apart along the anterior-posterior axis. The test cases are the frontal lobe in front
   of y = 30 mm; between it and the foremost training voxel lies a gap of 20 mm, half of a crop, that nobody sees.
 
-Cases are crops of 72 x 40 x 40 voxels (1 mm), as wide as the left half: nnU-Net normalises every case by its own mean
-and standard deviation, which are comparable only if each crop reaches from the midline to the air outside. A crop that
-holds less than 10 % tissue is left out.
+Cases are crops of 72 x 40 x 40 voxels (1 mm), as wide as the left half. A crop that holds less than 10 % tissue is left
+out. All crops are parts of one image, so its intensities are normalised once: mean and standard deviation are those of
+the brain voxels in the training region. The channel is therefore called noNorm, nnU-Net's word for "leave intensities
+as they are"; normalised one by one, crops with much and with little air would differ in the meaning of a grey value.
 """
 
 import json
@@ -78,6 +79,7 @@ class Crop:
 def build(raw: Path) -> Dataset:
     """Write the dataset into `raw`, which must not hold it yet; DemoError if nilearn is missing."""
     image, labels, affine = _load()
+    image = normalise(image)
     folder = raw / NAME
     count = {"Tr": 0, "Ts": 0}
     regions = {"Tr": (TRAIN_Y_STARTS, TRAIN_Z_STARTS), "Ts": (TEST_Y_STARTS, TEST_Z_STARTS)}
@@ -87,7 +89,7 @@ def build(raw: Path) -> Dataset:
             _write(labels[crop.slices], crop, affine, folder / f"labels{part}" / f"{crop.name}.nii.gz")
             count[part] += 1
     description = {
-        "channel_names": {"0": "T1"},
+        "channel_names": {"0": "noNorm"},
         "labels": LABELS,
         "numTraining": count["Tr"],
         "file_ending": ".nii.gz",
@@ -113,6 +115,13 @@ def crops(y_starts: tuple[int, ...], z_starts: tuple[int, ...], labels: npt.NDAr
             crop = Crop(f"mni152_y{y:03d}_z{z:03d}", (X_START, y, z))
             if np.mean(labels[crop.slices] > 0) >= MINIMUM_TISSUE:
                 yield crop
+
+
+def normalise(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Zero mean and unit standard deviation over the brain voxels of the training region."""
+    region = image[X_START : X_START + SHAPE[0], TRAIN_Y_STARTS[0] : TRAIN_Y_STARTS[-1] + SHAPE[1]]
+    brain = region[region > 0]
+    return ((image - brain.mean()) / brain.std()).astype(np.float32)
 
 
 def label_map(grey: npt.NDArray[np.float64], white: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

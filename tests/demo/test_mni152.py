@@ -87,6 +87,14 @@ def test_label_map_takes_the_most_probable_tissue() -> None:
     np.testing.assert_array_equal(mni152.label_map(grey, white), [0, 1, 2, 0])
 
 
+def test_test_region_has_no_say_in_the_normalisation() -> None:
+    image, _, _ = mni152._load()
+    changed = image.copy()
+    changed[:, mni152.TEST_Y_STARTS[0] :] *= 2
+    y = slice(0, mni152.TEST_Y_STARTS[0])
+    np.testing.assert_array_equal(mni152.normalise(image)[:, y], mni152.normalise(changed)[:, y])
+
+
 def test_source_and_licence_lie_beside_the_images(folder: Path) -> None:
     text = (folder / "SOURCE.txt").read_text()
     assert "Louis Collins" in text
