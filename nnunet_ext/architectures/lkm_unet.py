@@ -116,6 +116,7 @@ class LKMUNet(ResidualUNet):
         rows = []
         for stage, size in enumerate(self.stage_sizes(patch_size)):
             for layer in self.encoder.mixers[stage].children():
+                assert isinstance(layer, _Layer)
                 rows.append(StageWindows(stage, layer.kind, size, *layer.sequences(size)))
         return rows
 
@@ -150,7 +151,7 @@ class LargeKernelMamba(nn.Sequential):
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
         """Number of values that the layers keep for one image, see `_Layer.compute_conv_feature_map_size`."""
-        return sum(layer.compute_conv_feature_map_size(size) for layer in self)
+        return sum(layer.compute_conv_feature_map_size(size) for layer in self if isinstance(layer, _Layer))
 
 
 class _Layer(nn.Module):

@@ -7,7 +7,7 @@ input. LKM-UNet without its Mamba layers is exactly this network, which makes it
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp
@@ -18,6 +18,14 @@ from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, ResidualBlock, Residu
 
 PerStage = int | Sequence[int]
 PerAxis = int | Sequence[int]
+
+
+@runtime_checkable
+class Mixer(Protocol):
+    """A token mixer of an encoder stage, a module from feature map to feature map of the same shape."""
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int], /) -> int:
+        """Number of values that it keeps for one feature map of this size."""
 
 
 class ResidualUNet(nn.Module):
@@ -67,9 +75,9 @@ class ResidualUNet(nn.Module):
             raise ValueError(
                 f"n_stages is {n_stages}, but a U-Net needs at least 2 stages: plan a patch of 8 voxels or more"
             )
-        if (n_conv_per_stage is None) == (n_blocks_per_stage is None):
-            raise ValueError("give either n_conv_per_stage or n_blocks_per_stage, the residual blocks of each stage")
         blocks = n_conv_per_stage if n_blocks_per_stage is None else n_blocks_per_stage
+        if blocks is None or None not in (n_conv_per_stage, n_blocks_per_stage):
+            raise ValueError("give either n_conv_per_stage or n_blocks_per_stage, the residual blocks of each stage")
         spec = ConvSpec(
             conv_op,
             conv_bias,
@@ -80,9 +88,9 @@ class ResidualUNet(nn.Module):
             nonlin,
             nonlin_kwargs or {},
         )
-        n_axes = {nn.Conv2d: 2, nn.Conv3d: 3}.get(conv_op)
-        if n_axes is None:
+        if conv_op not in (nn.Conv2d, nn.Conv3d):
             raise ValueError(f"conv_op is {conv_op}, expected torch.nn.Conv2d or torch.nn.Conv3d")
+        n_axes = 2 if conv_op is nn.Conv2d else 3
         self.strides = _per_axis("strides", strides, n_stages, n_axes)
         self.features = _per_stage("features_per_stage", features_per_stage, n_stages)
         kernels = _per_axis("kernel_sizes", kernel_sizes, n_stages, n_axes)
@@ -158,9 +166,10 @@ class ResidualUNet(nn.Module):
     def initialize(module: nn.Module) -> None:
         """He initialisation of convolutions, and residual branches that start at zero; for `network.apply`."""
         InitWeights_He(1e-2)(module)
-        if isinstance(module, ResidualBlock) and hasattr(module.conv2, "norm"):
-            nn.init.zeros_(module.conv2.norm.weight)
-            nn.init.zeros_(module.conv2.norm.bias)
+        if isinstance(module, ResidualBlock):
+            for name, parameter in module.conv2.named_parameters():
+                if name.startswith("norm."):
+                    nn.init.zeros_(parameter)
 
 
 class ResidualEncoder(nn.Module):
@@ -199,9 +208,9 @@ class ResidualEncoder(nn.Module):
         total = values(self.stem.output_channels, input_size)
         size = tuple(input_size)
         for stage, mixer, stride in zip(self.stages, self.mixers, self.strides, strict=True):
-            total += stage.compute_conv_feature_map_size(size)
+            total += cast(ResidualStage, stage).compute_conv_feature_map_size(size)
             size = strided(size, stride)
-            if not isinstance(mixer, nn.Identity):
+            if isinstance(mixer, Mixer):
                 total += mixer.compute_conv_feature_map_size(size)
         return total
 
@@ -261,7 +270,7 @@ class ResidualDecoder(nn.Module):
         total = 0
         for level, (stage, skip) in enumerate(zip(self.stages, self.skip_features, strict=True)):
             size = sizes[-1 - level]
-            total += stage.compute_conv_feature_map_size(size) + values(skip, size)
+            total += cast(ResidualStage, stage).compute_conv_feature_map_size(size) + values(skip, size)
             if self.deep_supervision or level == len(self.stages) - 1:
                 total += values(self.num_classes, size)
         return total

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from dynamic_network_architectures.building_blocks.helper import get_matching_pool_op
 from torch import Tensor, nn
@@ -107,6 +107,7 @@ class ResidualStage(nn.Module):
         first = ResidualBlock(spec, input_channels, output_channels, kernel_size, stride)
         one = [1] * len(stride)
         rest = [ResidualBlock(spec, output_channels, output_channels, kernel_size, one) for _ in range(n_blocks - 1)]
+        self.stride = first.stride
         self.blocks = nn.Sequential(first, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,10 +116,10 @@ class ResidualStage(nn.Module):
 
     def compute_conv_feature_map_size(self, input_size: Size) -> int:
         """Number of feature map values that the blocks make for one image of this size."""
-        first, *rest = self.blocks
-        size = strided(input_size, first.stride)
+        first, *rest = (cast(ResidualBlock, block) for block in self.blocks)
+        size = strided(input_size, self.stride)
         total = first.compute_conv_feature_map_size(input_size)
-        return int(total + sum(block.compute_conv_feature_map_size(size) for block in rest))
+        return total + sum(block.compute_conv_feature_map_size(size) for block in rest)
 
 
 def strided(size: Size, stride: Size) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from nnunet_ext.cache import cache_folder
 from nnunet_ext.doctor.check import Check, fail, ok, sentence, warn
 
 WRITTEN = {"nnUNet_raw": False, "nnUNet_preprocessed": True, "nnUNet_results": True}
@@ -20,9 +21,9 @@ def checks() -> Iterable[Check]:
     """nnU-Net's three folders, then the caches."""
     for variable, written in WRITTEN.items():
         yield _nnunet_folder(variable, written)
-    yield _cache("numba", "NUMBA_CACHE_DIR", _numba_caches())
+    yield _cache("numba", "NUMBA_CACHE_DIR", cache_folder())
     if sys.platform.startswith("linux"):
-        yield _cache("triton", "TRITON_CACHE_DIR", [Path.home() / ".triton" / "cache"])
+        yield _cache("triton", "TRITON_CACHE_DIR", Path.home() / ".triton" / "cache")
 
 
 def _nnunet_folder(variable: str, written: bool) -> Check:
@@ -43,28 +44,17 @@ def _nnunet_folder(variable: str, written: bool) -> Check:
     return ok(variable, space)
 
 
-def _cache(name: str, variable: str, defaults: list[Path]) -> Check:
+def _cache(name: str, variable: str, default: Path) -> Check:
     title = f"{name}'s cache"
-    folders = [Path(os.environ[variable])] if os.environ.get(variable) else defaults
-    problems = []
-    for folder in folders:
-        problem = _not_writable(_existing(folder))
-        if not problem:
-            return ok(title, str(folder))
-        problems.append(f"{folder}: {problem}")
+    folder = Path(os.environ.get(variable) or default)
+    problem = _not_writable(_existing(folder))
+    if not problem:
+        return ok(title, str(folder))
     return warn(
         title,
-        f"cannot be written ({'; '.join(problems)}), so kernels are compiled at every start",
+        f"{folder} cannot be written ({problem}), so kernels are compiled at every start",
         f"export {variable}=/a/folder/that/you/can/write",
     )
-
-
-def _numba_caches() -> list[Path]:
-    """Where numba looks for a place, in its order: beside the module, then in the user's own cache."""
-    package = Path(__file__).resolve().parent.parent
-    if sys.platform == "darwin":
-        return [package, Path.home() / "Library" / "Caches" / "numba"]
-    return [package, Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"]
 
 
 def _existing(folder: Path) -> Path:

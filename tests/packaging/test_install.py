@@ -107,7 +107,6 @@ def test_uninstalling_leaves_nothing_and_nnunet_works(
     assert output.count("Could not find requested nnunet trainer nnUNetTrainerLKMUNet") == 2
 
 
-@pytest.mark.xfail(reason="numba keeps its compiled kernels beside our modules, where pip leaves them", strict=True)
 def test_uninstalling_after_use_leaves_nothing(wheel: Path, tmp_path: Path) -> None:
     environment = new_environment(tmp_path / "venv")
     environment.install(wheel)

@@ -27,14 +27,19 @@ class Tiny:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 3, 1
 
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
+        rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        self.inference_allowed_mirroring_axes = (0,)  # two predictions per tile, not eight
+        return rotation, dummy_2d, initial_patch_size, (0,)
+
 class nnUNetTrainerLKMUNetTiny(Tiny, nnUNetTrainerLKMUNet): pass
 class nnUNetTrainerLKMUNetReleasedTiny(Tiny, nnUNetTrainerLKMUNetReleased): pass
 class nnUNetTrainerLKMUNetNoMambaTiny(Tiny, nnUNetTrainerLKMUNetNoMamba): pass
 
-class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNet):
+class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNetTiny):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 3, 60, 1
+        self.num_epochs, self.num_iterations_per_epoch = 3, 20
 """
 
 

@@ -36,7 +36,7 @@ def regions_and_ignore(hippocampus: StockNnUNet) -> StockNnUNet:
     description["labels"] = {"background": 0, "hippocampus": [1, 2], "posterior": 2, "ignore": 3}
     description["regions_class_order"] = [1, 2]
     (target / "dataset.json").write_text(json.dumps(description))
-    hippocampus.plan(5, "3d_fullres", (24, 32, 24), [8, 16, 32, 32])
+    hippocampus.plan(5, "3d_fullres", (32, 40, 32), [4, 8, 16, 16])
     return hippocampus
 
 

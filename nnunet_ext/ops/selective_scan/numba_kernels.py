@@ -12,8 +12,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numba import njit
+
+from nnunet_ext.cache import cache_folder
 
 TILE = 64
 _USUAL = 16  # the number of states that Mamba-1 is used with
@@ -175,10 +178,16 @@ class Kernels(NamedTuple):
 @functools.cache
 def kernels() -> Kernels:
     """The kernels, compiled or from numba's cache; without a cache where none can be written."""
+    config: Any = numba.config  # whose settings are made at run time, unseen by type checkers
+    users = config.CACHE_DIR
     try:
+        # numba's own choice, beside this file, would leave files behind when the package is uninstalled.
+        config.CACHE_DIR = users or str(cache_folder())
         return _compile(cache=True)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError):  # also what Path.home() raises for a user without a home
         return _compile(cache=False)
+    finally:
+        config.CACHE_DIR = users
 
 
 def _compile(cache: bool) -> Kernels:

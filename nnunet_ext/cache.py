@@ -1,0 +1,13 @@
+"""Where compiled kernels are kept between runs."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for numba's kernels, which NUMBA_CACHE_DIR overrules; it need not exist.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnunet_ext" / "numba"
