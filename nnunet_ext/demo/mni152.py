@@ -12,10 +12,7 @@ would therefore show the network, mirrored, what a case from the left half holds
 * training and test cases are cut apart along the anterior-posterior axis. The test cases are the frontal lobe in front
   of y = 30 mm; between it and the foremost training voxel lies a gap of 20 mm, half of a crop, that nobody sees.
 
-Cases are crops of 72 x 40 x 40 voxels (1 mm), as wide as the left half. A crop that holds less than 10 % tissue is left
-out. All crops are parts of one image, so its intensities are normalised once: mean and standard deviation are those of
-the brain voxels in the training region. The channel is therefore called noNorm, nnU-Net's word for "leave intensities
-as they are"; normalised one by one, crops with much and with little air would differ in the meaning of a grey value.
+Cases are crops of 40 x 40 x 40 voxels (40 mm). A crop that holds less than 10 % tissue is left out.
 """
 
 import json
@@ -32,16 +29,15 @@ from nnunet_ext.demo.errors import DemoError
 
 NAME = "Dataset001_MNI152"
 LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
-SHAPE = (72, 40, 40)
-"""Voxels of a crop along x, y and z; a voxel is 1 mm."""
+EDGE = 40
+"""Crop edge in voxels; a voxel is 1 mm."""
 MINIMUM_TISSUE = 0.1
 """Fraction of a crop's voxels that must be grey or white matter."""
 # First voxel of each crop. Voxel 0 lies at x = -98, y = -134, z = -72 mm; x = 98 is the midline.
-X_START = 27
+X_STARTS = (19, 59)
 TRAIN_Y_STARTS = (24, 64, 104)
-TRAIN_Z_STARTS = (0, 40, 80, 120)
 TEST_Y_STARTS = (164,)
-TEST_Z_STARTS = (20, 60, 100)
+Z_STARTS = (0, 40, 80, 120)
 
 SOURCE = (
     "ICBM 152 nonlinear symmetric template 2009a (T1, grey and white matter maps) of the Montreal Neurological "
@@ -64,32 +60,30 @@ UNSEEN = (
 
 @dataclass(frozen=True)
 class Crop:
-    """One case: `SHAPE` voxels, of which the first is `start` (x, y, z)."""
+    """One case: a cube of `EDGE` voxels whose first voxel is `start` (x, y, z)."""
 
     name: str
     start: tuple[int, int, int]
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """The crop as an index into the template."""
-        x, y, z = (slice(first, first + edge) for first, edge in zip(self.start, SHAPE, strict=True))
+        """The cube as an index into the template."""
+        x, y, z = (slice(first, first + EDGE) for first in self.start)
         return x, y, z
 
 
 def build(raw: Path) -> Dataset:
     """Write the dataset into `raw`, which must not hold it yet; DemoError if nilearn is missing."""
     image, labels, affine = _load()
-    image = normalise(image)
     folder = raw / NAME
     count = {"Tr": 0, "Ts": 0}
-    regions = {"Tr": (TRAIN_Y_STARTS, TRAIN_Z_STARTS), "Ts": (TEST_Y_STARTS, TEST_Z_STARTS)}
-    for part, (y_starts, z_starts) in regions.items():
-        for crop in crops(y_starts, z_starts, labels):
+    for part, y_starts in (("Tr", TRAIN_Y_STARTS), ("Ts", TEST_Y_STARTS)):
+        for crop in crops(y_starts, labels):
             _write(image[crop.slices], crop, affine, folder / f"images{part}" / f"{crop.name}_0000.nii.gz")
             _write(labels[crop.slices], crop, affine, folder / f"labels{part}" / f"{crop.name}.nii.gz")
             count[part] += 1
     description = {
-        "channel_names": {"0": "noNorm"},
+        "channel_names": {"0": "T1"},
         "labels": LABELS,
         "numTraining": count["Tr"],
         "file_ending": ".nii.gz",
@@ -108,20 +102,14 @@ def describe(raw: Path) -> Dataset:
     return Dataset(folder, "MNI152 brain tissue", f"{SOURCE} {LICENCE}", UNSEEN, folder / "labelsTs")
 
 
-def crops(y_starts: tuple[int, ...], z_starts: tuple[int, ...], labels: npt.NDArray[np.uint8]) -> Iterator[Crop]:
-    """The crops with enough tissue that begin at one of `y_starts` and one of `z_starts`."""
-    for y in y_starts:
-        for z in z_starts:
-            crop = Crop(f"mni152_y{y:03d}_z{z:03d}", (X_START, y, z))
-            if np.mean(labels[crop.slices] > 0) >= MINIMUM_TISSUE:
-                yield crop
-
-
-def normalise(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Zero mean and unit standard deviation over the brain voxels of the training region."""
-    region = image[X_START : X_START + SHAPE[0], TRAIN_Y_STARTS[0] : TRAIN_Y_STARTS[-1] + SHAPE[1]]
-    brain = region[region > 0]
-    return ((image - brain.mean()) / brain.std()).astype(np.float32)
+def crops(y_starts: tuple[int, ...], labels: npt.NDArray[np.uint8]) -> Iterator[Crop]:
+    """The crops with enough tissue whose first y is one of `y_starts`."""
+    for x in X_STARTS:
+        for y in y_starts:
+            for z in Z_STARTS:
+                crop = Crop(f"mni152_x{x:03d}_y{y:03d}_z{z:03d}", (x, y, z))
+                if np.mean(labels[crop.slices] > 0) >= MINIMUM_TISSUE:
+                    yield crop
 
 
 def label_map(grey: npt.NDArray[np.float64], white: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
