@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.demo import trainers
+from nnunet_ext.demo import mni152, trainers
 from nnunet_ext.demo.errors import DemoError
 from nnunet_ext.demo.pipeline import Pipeline, Run
 
@@ -56,6 +56,8 @@ class Results:
     dataset: str
     source: str
     unseen: str
+    one_head: bool
+    """Whether all cases come from one averaged head."""
     labels: dict[str, list[int]]
     """Tissue -> label values; nnU-Net's regions have several."""
     training_cases: int
@@ -93,6 +95,7 @@ def collect(pipeline: Pipeline, runs: list[Run]) -> Results:
         dataset=pipeline.dataset.name,
         source=pipeline.dataset.source,
         unseen=pipeline.dataset.unseen,
+        one_head=pipeline.dataset.name == mni152.NAME,
         labels=labels,
         training_cases=len(fold["train"]),
         validation_cases=len(fold["val"]),

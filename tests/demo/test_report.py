@@ -46,6 +46,7 @@ def found(tmp_path: Path) -> Results:
         dataset="Dataset009_Fake",
         source="nowhere",
         unseen="Two cases.",
+        one_head=False,
         labels={"ball": [1], "rare": [2]},
         training_cases=4,
         validation_cases=1,
