@@ -18,6 +18,7 @@ for _variable in list(os.environ):
         del os.environ[_variable]
 _startup.register()
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "2"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow down the other processes of a test
 os.environ.setdefault("MPLBACKEND", "agg")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
