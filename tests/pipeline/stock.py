@@ -64,11 +64,12 @@ class StockNnUNet:
             "OMP_NUM_THREADS": "2",
         }
 
-    def __call__(self, command: str, *arguments: object, fails: bool = False, **environment: str) -> str:
+    def __call__(self, command: str, *arguments: object, fails: bool = False, **environment: str | None) -> str:
         """Run a command to its end; returns what it printed, after checking that it went well (or not)."""
+        variables = {name: value for name, value in (self.environment | environment).items() if value is not None}
         done = subprocess.run(
             [script(command), *map(str, arguments)],
-            env=self.environment | environment,
+            env=variables,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -202,7 +202,11 @@ def test_bad_settings_get_one_clear_sentence(hippocampus: StockNnUNet) -> None:
     assert "NNUNET_EXT_SCAN_BACKEND" in log.splitlines()[-1]
     assert "'cuda'" in log.splitlines()[-1]
     log = hippocampus("nnUNetv2_train", 99, *command[2:], fails=True)
-    assert "99" in log
+    assert "Could not find a dataset with the ID 99" in log
+    folders = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"))
+    log = hippocampus(*command, fails=True, **folders)
+    assert "nnUNet_preprocessed=None" in log
+    assert "adapt your environment variables" in log
     plans = next(hippocampus.preprocessed.glob("Dataset004*")) / "nnUNetPlans.json"
     before = plans.read_text()
     try:

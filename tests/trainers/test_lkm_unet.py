@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,8 +89,62 @@ def test_unsuitable_patches_are_refused_with_the_remedy(patch: list[int]) -> Non
         _build("nnUNetTrainerLKMUNet", plans)
 
 
+def _trainer(plans: dict[str, Any]) -> nnUNetTrainer:
+    description = tiny_plans()[1]
+    arguments = (plans | {"continue_training": False}, "3d_fullres", 0, description)
+    return trainers.nnUNetTrainerLKMUNet(*arguments, device=torch.device("cpu"))
+
+
+def test_one_output_is_trained_without_deep_supervision(nnunet_folders: Path) -> None:
+    plans, _ = tiny_plans()
+    assert _trainer(plans).enable_deep_supervision
+    arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    arguments |= {"n_stages": 2, "features_per_stage": [8, 16], "n_conv_per_stage_decoder": [2]}
+    for name in ("kernel_sizes", "strides", "n_conv_per_stage"):
+        arguments[name] = arguments[name][:2]
+    trainer = _trainer(plans)
+    assert not trainer.enable_deep_supervision
+    assert torch.isfinite(trainer._build_loss()(torch.zeros(1, 2, 8, 8, 8), torch.zeros(1, 1, 8, 8, 8)))
+
+
+def test_a_kill_while_saving_leaves_the_old_checkpoint(
+    nnunet_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tiny_plans()[0])
+    trainer.network = torch.nn.Linear(2, 2)
+    trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=0.1)
+    file = tmp_path / "checkpoint_latest.pth"
+    trainer.save_checkpoint(str(file))
+    before = file.read_bytes()
+
+    def killed(checkpoint: object, name: str) -> None:
+        Path(name).write_bytes(b"half of")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_checkpoint(str(file))
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("minutes_ago", [0, 11])
+def test_saves_by_the_clock(nnunet_folders: Path, monkeypatch: pytest.MonkeyPatch, minutes_ago: int) -> None:
+    trainer = _trainer(tiny_plans()[0])
+    trainer._last_save -= 60 * minutes_ago
+    saved: list[str] = []
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda name: saved.append(Path(name).name))
+    trainer._best_ema = 2.0  # no new best, which would save as well
+    trainer.on_epoch_start()
+    for key, value in {"train_losses": 1.0, "val_losses": 1.0, "dice_per_class_or_region": [0.5]}.items():
+        trainer.logger.log(key, value, 0)
+    trainer.logger.log("lrs", 0.01, 0)
+    trainer.logger.log("mean_fg_dice", 0.5, 0)
+    trainer.on_epoch_end()
+    assert saved == (["checkpoint_latest.pth"] if minutes_ago else [])
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_distributed_training_finds_no_unused_parameter(name: str, tmp_path: Any) -> None:
+def test_distributed_training_finds_no_unused_parameter(name: str, tmp_path: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
     try:
         network = DistributedDataParallel(_build(name))
