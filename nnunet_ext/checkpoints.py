@@ -58,6 +58,9 @@ def _weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     return checkpoint
 
 
+_CONV = r"(conv|norm)\.(weight|bias)"
+
+
 def _lkm_unet(name: str) -> str | None:
     """Our name; "" for a parameter's second name; None for what is not LKM-UNet's."""
     if name.startswith("decoder.encoder.") or ".all_modules." in name:
@@ -66,11 +69,11 @@ def _lkm_unet(name: str) -> str | None:
     if layer:
         # PiM stands first in a stage's mixer, PaM ("w_", window) second.
         return f"encoder.mixers.{layer[2]}.{1 if layer[1] else 0}.mamba.{layer[3]}"
-    if name.startswith("encoder.stem.convs.0."):
+    if re.fullmatch(rf"encoder\.stem\.convs\.0\.{_CONV}", name):
         return name.replace("stem.convs.0.", "stem.")
-    if re.match(r"(encoder\.stages|decoder\.(stages|transpconvs|seg_layers))\.\d+\.", name):
-        return name
-    return None
+    stage = rf"stages\.\d+\.blocks\.\d+\.(conv1|conv2|skip\.\d)\.{_CONV}"
+    up = r"(transpconvs|seg_layers)\.\d+\.(weight|bias)"
+    return name if re.fullmatch(rf"encoder\.{stage}|decoder\.({stage}|{up})", name) else None
 
 
 _RENAME: dict[str, Callable[[str], str | None]] = {"lkm_unet": _lkm_unet}

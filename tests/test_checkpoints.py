@@ -43,10 +43,10 @@ def test_a_full_checkpoint_loads(network: LKMUNet) -> None:
 
 def test_it_says_what_it_could_not_place(network: LKMUNet) -> None:
     weights = {_released_name(name): tensor for name, tensor in network.state_dict().items()}
-    weights["encoder.swin.weight"] = torch.zeros(1)
-    with pytest.warns(UserWarning, match=r"could not place 1 entries of lkm_unet: encoder\.swin\.weight"):
+    weights["encoder.stages.0.swin.weight"] = torch.zeros(1)
+    with pytest.warns(UserWarning, match=r"could not place 1 entries of lkm_unet: encoder\.stages\.0\.swin\.weight"):
         converted = convert_state_dict(weights, "lkm_unet")
-    assert "encoder.swin.weight" not in converted
+    assert "encoder.stages.0.swin.weight" not in converted
 
 
 def test_foreign_weights_and_sources_are_refused() -> None:

@@ -3,12 +3,12 @@
 import os
 import sys
 import time
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.distributed as dist
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -18,6 +18,8 @@ from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
 
 SAVE_MINUTES = 10
 """A killed job loses at most about this much, and the epoch that it was in."""
+
+LATEST = "checkpoint_latest.pth"
 
 SHORT = {"5epochs": 5, "20epochs": 20, "50epochs": 50, "100epochs": 100, "250epochs": 250}
 
@@ -52,6 +54,7 @@ class ExtTrainer(nnUNetTrainer):
         if len(self.configuration_manager.pool_op_kernel_sizes) < 3:
             # With one output nnU-Net's weights of deep supervision sum to zero.
             self.enable_deep_supervision = False
+        self.save_every: int  # nnU-Net's, in epochs
         self._preemption = Preemption()
         self._last_save = time.monotonic()
 
@@ -81,8 +84,28 @@ class ExtTrainer(nnUNetTrainer):
         network.check_patch_size(configuration_manager.patch_size)
         return network
 
+    def on_train_start(self) -> None:
+        """nnU-Net's start, after clearing away what a kill while saving left."""
+        if self.local_rank == 0:
+            for partial in Path(self.output_folder).glob("*.partial"):
+                partial.unlink()
+        super().on_train_start()
+
+    def initialize(self) -> None:
+        """nnU-Net's initialisation."""
+        if self.is_ddp:
+            # Older torch cannot split a compiled graph between GPUs where activations are recomputed.
+            torch._dynamo.config.optimize_ddp = False
+        super().initialize()
+
     def run_training(self) -> None:
-        """Train; on SIGTERM or SIGUSR1 save `checkpoint_latest.pth` and leave with `EXIT_TRY_AGAIN`."""
+        """Train; on SIGTERM or SIGUSR1 save `checkpoint_latest.pth` and leave with `EXIT_TRY_AGAIN`.
+
+        Not with several GPUs: there the parent process, which is nnU-Net's, dies at once and takes the ranks with it.
+        """
+        if self.is_ddp:
+            super().run_training()
+            return
         with Preemption() as self._preemption:
             try:
                 super().run_training()
@@ -92,6 +115,7 @@ class ExtTrainer(nnUNetTrainer):
                 # The signal reaches the data workers too, and nnU-Net stumbles over their end before we look.
                 if not self._preemption.requested:
                     raise
+                self.print_to_log_file(traceback.format_exc())
                 self._save_and_leave()
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -108,13 +132,21 @@ class ExtTrainer(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's validation; asked to leave it ends at once, as `--val` or `--c` start it anew."""
+        if self._preemption.requested:  # while the last epoch ended
+            sys.exit(EXIT_TRY_AGAIN)
+        if self.is_ddp:
+            super().perform_actual_validation(save_probabilities)
+            return
         with LeaveAtOnce():
             super().perform_actual_validation(save_probabilities)
 
     def on_epoch_end(self) -> None:
-        """Save by the clock, where nnU-Net counts 50 epochs, which can be many hours."""
-        self.save_every = 1 if time.monotonic() - self._last_save > 60 * SAVE_MINUTES else 50
+        """Save by the clock as well; nnU-Net counts 50 epochs, which can be many hours."""
+        every = self.save_every
+        if time.monotonic() - self._last_save > 60 * SAVE_MINUTES:
+            self.save_every = 1
         super().on_epoch_end()
+        self.save_every = every
 
     def save_checkpoint(self, filename: str) -> None:
         """Write to a temporary name, then rename: a kill leaves the old checkpoint, never half of a new one."""
@@ -123,8 +155,11 @@ class ExtTrainer(nnUNetTrainer):
             return
         partial = f"{filename}.partial"
         super().save_checkpoint(partial)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, filename)
-        self._last_save = time.monotonic()
+        if Path(filename).name == LATEST:  # the one that --c continues from
+            self._last_save = time.monotonic()
 
     def load_checkpoint(self, filename_or_checkpoint: str | dict[str, Any]) -> None:
         """Load a checkpoint of this trainer.
@@ -145,13 +180,7 @@ class ExtTrainer(nnUNetTrainer):
             ) from error
 
     def _leave_if_asked(self) -> None:
-        asked = self._preemption.requested
-        if self.is_ddp:
-            # Ranks notice a signal at different steps, but must leave at the same one.
-            flag = torch.tensor([float(asked)], device=self.device)
-            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-            asked = bool(flag.item())
-        if asked:
+        if self._preemption.requested:
             raise _AskedToLeave
 
     def _save_and_leave(self) -> None:
@@ -159,14 +188,14 @@ class ExtTrainer(nnUNetTrainer):
         for series in self.logger.get_checkpoint().values():
             del series[self.current_epoch :]
         self.current_epoch -= 1
-        self.save_checkpoint(os.path.join(self.output_folder, "checkpoint_latest.pth"))
-        self.print_to_log_file(
-            f"Asked to leave: saved checkpoint_latest.pth; continue with --c. Exit code {EXIT_TRY_AGAIN}."
-        )
+        self.save_checkpoint(os.path.join(self.output_folder, LATEST))
+        code = 1 if self.disable_checkpointing else EXIT_TRY_AGAIN
+        what = "saved nothing, as checkpointing is disabled" if code == 1 else f"saved {LATEST}; continue with --c"
+        self.print_to_log_file(f"Asked to leave: {what}. Exit code {code}.")
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):
                 loader._finish()
-        sys.exit(EXIT_TRY_AGAIN)
+        sys.exit(code)
 
 
 class _AskedToLeave(Exception):  # noqa: N818 - not an error
@@ -176,6 +205,8 @@ class _AskedToLeave(Exception):  # noqa: N818 - not an error
 def check_checkpoint(file: Path) -> None:
     """Raise RuntimeError, in one sentence, if `file` is damaged or is not a checkpoint of nnU-Net."""
     try:
+        if zipfile.is_zipfile(file) and (broken := zipfile.ZipFile(file).testzip()):
+            raise zipfile.BadZipFile(broken)
         # Our own and nnU-Net's files hold a torch.device and numpy numbers: what nnU-Net loads itself, it trusts.
         checkpoint = torch.load(file, map_location="cpu", weights_only=False, mmap=zipfile.is_zipfile(file))
     except OSError:

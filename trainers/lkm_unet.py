@@ -10,11 +10,21 @@ from nnunet_ext.ops.selective_scan.registry import choose_backend
 
 from .base import ExtTrainer, add_short_variants
 
+PAPER = {
+    "pim_partition": "window",
+    "pam_pool": "window",
+    "windows": "derived",
+    "use_pim": True,
+    "use_pam": True,
+    "bidirectional": True,
+}
+
 
 class nnUNetTrainerLKMUNet(ExtTrainer):
     """LKM-UNet as the paper describes it: contiguous windows, window pooling, windows derived from the plan."""
 
     network_class = "nnunet_ext.architectures.LKMUNet"
+    network_options: ClassVar = PAPER
 
     def initialize(self) -> None:
         """Also write into the training log which windows this plan gives and what computes the scan."""
@@ -31,20 +41,21 @@ class nnUNetTrainerLKMUNet(ExtTrainer):
         if whole_maps:
             self.print_to_log_file(
                 f"The released windows do not divide this plan's maps for {', '.join(whole_maps)}: there the whole "
-                "map is one sequence, as in the authors' code. nnUNetTrainerLKMUNet derives windows that fit."
+                "map is one sequence, as in the authors' code, which takes long. nnUNetTrainerLKMUNet derives windows "
+                "that fit."
             )
 
 
 class nnUNetTrainerLKMUNetReleased(nnUNetTrainerLKMUNet):
     """LKM-UNet exactly as the authors' code computes it: dilated grids, 2^k pooling, fixed windows."""
 
-    network_options: ClassVar = {"pim_partition": "grid", "pam_pool": "pow2", "windows": "released"}
+    network_options: ClassVar = PAPER | {"pim_partition": "grid", "pam_pool": "pow2", "windows": "released"}
 
 
 class nnUNetTrainerLKMUNetNoMamba(nnUNetTrainerLKMUNet):
     """The same residual U-Net without PiM and PaM: the control that shows what Mamba adds."""
 
-    network_options: ClassVar = {"use_pim": False, "use_pam": False}
+    network_options: ClassVar = PAPER | {"use_pim": False, "use_pam": False}
 
 
 add_short_variants([nnUNetTrainerLKMUNet, nnUNetTrainerLKMUNetReleased, nnUNetTrainerLKMUNetNoMamba], globals())

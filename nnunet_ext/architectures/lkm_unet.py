@@ -9,8 +9,8 @@ The paper and its code differ. Both are here, with the same parameters, so weigh
 |---|---|---|
 | PiM scans | the voxels inside contiguous windows (§3.2) | every window-th voxel of the map, never neighbours |
 | PaM pools by | the window (§3.2) | 2^k on all axes |
-| windows | given for two data sets only (§4.1) | multiples of 5 (2D) and (5, 7, 6) (3D) |
-| where a window does not divide the map | not said | one sequence over the whole map, silently |
+| windows | given for two data sets only (§4.2) | multiples of 5 (2D) and (5, 7, 6) (3D) |
+| where a window does not divide the map | assumed not to happen (§3.2) | one sequence over the whole map, silently |
 
 The numbers of the paper's tables most likely come from what the code does; its kernel lists match the paper's.
 
@@ -238,7 +238,8 @@ class PatchMamba(_Layer):
         mixed = tokens.transpose(1, 2).reshape(means.shape)
         for axis in inside:
             mixed = mixed.unsqueeze(axis)
-        return (split + mixed.to(x.dtype)).reshape(x.shape)
+        # Added in float32: the gradient of `mixed` is a sum over the window, which float16 cannot hold.
+        return (split + mixed).to(x.dtype).reshape(x.shape)
 
     def sequences(self, size: Sequence[int]) -> tuple[tuple[int, ...] | None, int, int]:
         """(pooling window, tokens per sequence, 1) of one image's map."""

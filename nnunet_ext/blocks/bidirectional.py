@@ -1,4 +1,4 @@
-"""The bidirectional Mamba of LKM-UNet (arXiv 2403.07332, section 2.3), for tokens.
+"""The bidirectional Mamba of LKM-UNet (arXiv 2403.07332, section 3.2, "Bidirectional Mamba"), for tokens.
 
 As in the authors' code the two directions share nothing but the norm before and the projection after their sum.
 """

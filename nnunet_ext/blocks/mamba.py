@@ -153,7 +153,7 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
 def _init_dt_proj(
     dt_proj: nn.Linear, dt_min: float, dt_max: float, dt_init: str, dt_scale: float, dt_init_floor: float
 ) -> None:
-    """Initialise as in the paper, section 3.6: softplus(bias) is log-uniform between dt_min and dt_max."""
+    """Initialise as mamba_ssm does: softplus(bias) is log-uniform between dt_min and dt_max."""
     bound = dt_proj.in_features**-0.5 * dt_scale
     if dt_init == "constant":
         nn.init.constant_(dt_proj.weight, bound)

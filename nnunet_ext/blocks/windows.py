@@ -89,15 +89,16 @@ class FixedWindow:
 
 
 def large_kernel_factor(stage: int, n_stages: int) -> int:
-    """2^k of LKM-UNet's window sizes at a stage: windows are this many times the bottleneck's map (§3.2, code)."""
-    return int(2 ** max((n_stages - stage + 1) // 2 - 1, 0))
+    """2^k of the window sizes at a stage, as the authors' code has it: two stages share a size, 1 at the last two."""
+    return 1 << (n_stages - stage + 1) // 2 - 1
 
 
 def derived_window(stage: int, strides: Sequence[Sequence[int]]) -> DerivedWindow:
     """The rule behind both kernel lists of the LKM-UNet paper, for any topology.
 
-    window = bottleneck map * 2^min(k, m), where m is the number of stride-2 steps that follow the stage on an axis.
-    As the map is the bottleneck's times 2^m, this is a fixed number of windows per axis, 2^(m - min(k, m)).
+    Ours, inferred: window = bottleneck map * 2^min(k, m), where m is the number of stride-2 steps that follow the
+    stage on an axis. As the map is the bottleneck's times 2^m, this is a fixed number of windows per axis,
+    2^(m - min(k, m)).
     """
     factor = large_kernel_factor(stage, len(strides))
     remaining = [prod(later[axis] for later in strides[stage + 1 :]) for axis in range(len(strides[0]))]

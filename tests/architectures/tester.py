@@ -103,18 +103,27 @@ class ArchitectureTester:
         assert logits.dtype == dtype
         assert logits.isfinite().all()
 
-    @pytest.mark.parametrize(("plan", "backend"), [("2d", "aot_eager"), ("3d", "eager")])
-    def test_compiles_without_graph_breaks(self, plan: str, backend: str) -> None:
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_compiles_without_graph_breaks(self, plan: str) -> None:
         network = self.build(plan, deep_supervision=True)
         image = self.image(plan)
-        expected = network(image)
+        # As nnU-Net trains on CUDA: under autocast, and then in eval mode, one image, deep supervision switched off.
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=plan == "3d")
+        with autocast:
+            expected = network(image)
         torch._dynamo.reset()
-        compiled = torch.compile(network, backend=backend, fullgraph=True)
-        outputs = compiled(image)
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+        with autocast:
+            outputs = compiled(image)
+        tolerance = 0.05 if plan == "3d" else 1e-4
         for output, reference in zip(outputs, expected, strict=True):
-            torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-4)
-        sum(output.square().mean() for output in outputs).backward()
+            torch.testing.assert_close(output, reference, rtol=tolerance, atol=tolerance)
+        sum(output.float().square().mean() for output in outputs).backward()
         assert all(p.grad is not None for p in network.parameters())
+        network.decoder.deep_supervision = False
+        with autocast, torch.inference_mode():
+            logits = compiled.eval()(image[:1])
+            torch.testing.assert_close(logits, network.eval()(image[:1]), rtol=tolerance, atol=tolerance)
 
     @pytest.mark.parametrize("plan", PLANS)
     def test_feature_map_estimate_is_positive_and_grows(self, plan: str) -> None:

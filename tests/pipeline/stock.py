@@ -18,6 +18,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 # As a user would write them: trainers of ours with a budget for tests, in a folder of the user's own.
 USER_TRAINERS = """
+import time
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_ext.trainers import nnUNetTrainerLKMUNet, nnUNetTrainerLKMUNetNoMamba, nnUNetTrainerLKMUNetReleased
@@ -40,6 +41,10 @@ class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNetTiny):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch = 3, 20
+
+    def train_step(self, batch):
+        time.sleep(0.25)  # an epoch of five seconds and more, so that a signal after two falls into it
+        return super().train_step(batch)
 """
 
 

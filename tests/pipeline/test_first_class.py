@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,9 +99,9 @@ class LongTraining:
         arguments = ["4", "3d_fullres", "1", "-tr", "nnUNetTrainerLKMUNetLong", "-device", "cpu", *more]
         self.process = self.nnunet.start("nnUNetv2_train", *arguments)
 
-    def interrupt(self, number: signal.Signals, group: bool) -> int:
-        """Send a signal in the middle of an epoch; returns the exit code."""
-        threading.Event().wait(2)
+    def interrupt(self, number: signal.Signals, group: bool, seconds: float = 2) -> int:
+        """Send a signal, by default in the middle of an epoch; returns the exit code."""
+        time.sleep(seconds)
         (os.killpg if group else os.kill)(self.process.pid, number)
         return self.process.wait(timeout=60)
 
@@ -137,7 +137,11 @@ def test_preempted_training_saves_leaves_and_resumes(long_training: LongTraining
     assert torch.load(long_training.fold / "checkpoint_latest.pth", weights_only=False)["current_epoch"] == 1
 
     long_training.start("--c")
-    output = "".join(_until(long_training.process, "Validation complete"))
+    output = "".join(_until(long_training.process, "predicting"))
+    assert long_training.interrupt(signal.SIGTERM, group=True, seconds=0) == 75
+
+    long_training.start("--c")
+    _until(long_training.process, "Validation complete")
     assert long_training.process.wait(timeout=60) == 0
     assert "Epoch 1" in output
     assert "logging issue" not in output

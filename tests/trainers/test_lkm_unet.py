@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,20 +128,27 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("minutes_ago", [0, 11])
-def test_saves_by_the_clock(nnunet_folders: Path, monkeypatch: pytest.MonkeyPatch, minutes_ago: int) -> None:
+def test_saves_what_resuming_takes_by_the_clock(nnunet_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = _trainer(tiny_plans()[0])
-    trainer._last_save -= 60 * minutes_ago
-    saved: list[str] = []
-    monkeypatch.setattr(trainer, "save_checkpoint", lambda name: saved.append(Path(name).name))
-    trainer._best_ema = 2.0  # no new best, which would save as well
-    trainer.on_epoch_start()
-    for key, value in {"train_losses": 1.0, "val_losses": 1.0, "dice_per_class_or_region": [0.5]}.items():
-        trainer.logger.log(key, value, 0)
-    trainer.logger.log("lrs", 0.01, 0)
-    trainer.logger.log("mean_fg_dice", 0.5, 0)
-    trainer.on_epoch_end()
-    assert saved == (["checkpoint_latest.pth"] if minutes_ago else [])
+    trainer.network = torch.nn.Linear(2, 2)
+    trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=0.1)
+    trainer.save_every = 7
+    clock = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    saved = []
+    for epoch in range(6):
+        clock += 4 * 60
+        trainer.on_epoch_start()
+        trainer.logger.log("lrs", 0.01, epoch)
+        for key in ("train_losses", "val_losses"):
+            trainer.logger.log(key, 1.0, epoch)
+        trainer.logger.log("dice_per_class_or_region", [0.1 * epoch], epoch)
+        trainer.logger.log("mean_fg_dice", 0.1 * epoch, epoch)  # ever better, so that every epoch saves a best one
+        trainer.on_epoch_end()
+        latest = Path(trainer.output_folder, "checkpoint_latest.pth")
+        saved.append(torch.load(latest, weights_only=False)["current_epoch"] if latest.exists() else None)
+    assert saved == [None, None, 3, 3, 3, 6]  # every third epoch of four minutes
+    assert trainer.save_every == 7
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ In here sequences are (T, b, lanes, D or N), states (b, lanes, N, D), with D inn
 
 import itertools
 from collections.abc import Sequence
+from math import isqrt
 from typing import NamedTuple
 
 import torch
@@ -20,11 +21,11 @@ from torch import Tensor
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
 
 BLOCK = 16
-MAX_LANES = 64
+MAX_LANES_CPU = 64
 MIN_LANE_LENGTH = 32
 # Elements of the state that one step works on: what fits a core's cache, or what fills a GPU.
 WORK_CPU = 2**16
-WORK_OTHER = 2**22
+WORK_OTHER = 2**21  # keeps the batches of matrix products below 65,536, where some GPU kernels end
 
 
 class _Plan(NamedTuple):
@@ -111,9 +112,11 @@ class LaneBackend(ScanBackend):
 
 def _plan(inputs: ScanInputs) -> _Plan:
     batch, channels, states, length = inputs.sizes
-    work = (WORK_CPU if inputs.u.device.type == "cpu" else WORK_OTHER) // max(1, channels * states)
+    on_cpu = inputs.u.device.type == "cpu"
+    work = (WORK_CPU if on_cpu else WORK_OTHER) // max(1, channels * states)
     sequences = max(1, min(batch, work))
-    lanes = max(1, min(MAX_LANES, work // sequences))
+    # Python steps are about twice a lane's length, and one per lane for what enters it: fewest at sqrt(2 L) lanes.
+    lanes = max(1, min(MAX_LANES_CPU if on_cpu else isqrt(2 * length), work // sequences))
     while lanes > 1 and length // lanes < MIN_LANE_LENGTH:
         lanes //= 2
     steps = -(-length // lanes)

@@ -29,6 +29,19 @@ def load_kernel() -> tuple[ModuleType | None, str]:
         return None, f"mamba-ssm's module selective_scan_cuda does not load: {type(error).__name__}: {error}"
 
 
+@functools.cache
+def _why_it_does_not_run() -> str | None:
+    """Why the kernel fails on a scan of one step (it may be built for other GPUs than this one); None if it runs."""
+    one = torch.ones(1, 1, 1, device="cuda")
+    inputs = ScanInputs(one, one, -one[0], one, one, None, None, None, False, False)
+    try:
+        MambaSsmBackend().forward(inputs, save=False)
+        torch.cuda.synchronize()
+    except Exception as error:  # a kernel for other GPUs raises RuntimeError, one with other arguments TypeError
+        return f"mamba-ssm's kernel does not run on this GPU: {type(error).__name__}: {error}"
+    return None
+
+
 class MambaSsmBackend(ScanBackend):
     """mamba-ssm's kernel: CUDA, float32."""
 
@@ -42,7 +55,9 @@ class MambaSsmBackend(ScanBackend):
         if device_type is None and not torch.cuda.is_available():
             return "it needs a CUDA device, and torch sees none"
         kernel, reason = load_kernel()
-        return reason if kernel is None else None
+        if kernel is None:
+            return reason
+        return _why_it_does_not_run() if torch.cuda.is_available() else None
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """One flat buffer: the kernel's states (B, D, chunks, 2N), and with a gate the output before it (B, D, L)."""
