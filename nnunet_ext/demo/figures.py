@@ -36,8 +36,11 @@ class Row:
     """Mean foreground Dice by the heading of a prediction."""
 
 
-def overlays(rows: list[Row], names: dict[int, str], target: Path) -> None:
-    """Draw one line of pictures per case: image, truth, predictions, on the slice with most foreground."""
+def overlays(rows: list[Row], names: dict[int, str], credit: str, target: Path) -> None:
+    """Draw one line of pictures per case: image, truth, predictions, on the slice with most foreground.
+
+    `credit`, the source and terms of the images, travels inside the PNG file.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -58,7 +61,7 @@ def overlays(rows: list[Row], names: dict[int, str], target: Path) -> None:
         axes[0].set_title(f"{row.case}{place}", fontsize=8)
     patches = [Patch(color=COLOURS[(value - 1) % len(COLOURS)], label=name) for value, name in names.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)), frameon=False, fontsize=8)
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=110, metadata={"Source": credit})
 
 
 def learning_curve(networks: list["Network"], target: Path) -> None:

@@ -33,9 +33,9 @@ def write(results: Results, out: Path) -> Path:
     names = value_names(results.labels)
     pictures = out / "overlays"
     pictures.mkdir(exist_ok=True)
-    figures.overlays(rows, names, out / "overlay.png")
+    figures.overlays(rows, names, results.source, out / "overlay.png")
     for row in rows:
-        figures.overlays([row], names, pictures / f"{row.case}.png")
+        figures.overlays([row], names, results.source, pictures / f"{row.case}.png")
     figures.learning_curve(results.networks, out / "learning_curve.png")
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
