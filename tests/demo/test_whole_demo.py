@@ -25,7 +25,7 @@ def test_demo_from_folder_to_report(tmp_path: Path) -> None:
     arguments = ("--data", str(source), "--epochs", "1", "--out", str(out))
     first = _demo(*arguments)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "Train nnUNetTrainerLKMUNet" in first.stdout
+    assert "] Train nnUNetTrainerLKMUNet" in first.stdout
     assert contents(source) == before
 
     report = json.loads((out / "report.json").read_text())
@@ -38,7 +38,7 @@ def test_demo_from_folder_to_report(tmp_path: Path) -> None:
 
     second = _demo(*arguments)
     assert second.returncode == 0
-    assert "Train" not in second.stdout
+    assert "] Train " not in second.stdout
 
     # A training that cannot work ends with the log's last lines, not with a stack trace of ours.
     (out / "steps" / "train_nnUNetTrainer.json").unlink()
