@@ -55,6 +55,14 @@ ENTRIES = (
         "ablation",
         "unit tests",
     ),
+    Entry(
+        "nnUNetTrainerUMambaBot",
+        "U-Mamba Bot: one Mamba at the bottleneck of the same residual U-Net",
+        86_171_714,
+        58_416_422,
+        "arXiv 2401.04722",
+        "unit tests",
+    ),
 )
 
 

@@ -6,7 +6,7 @@ Only the file of the trainer that is asked for is imported.
 from importlib import import_module
 from typing import Any
 
-_FILES = {"LKMUNet": "lkm_unet"}
+_FILES = {"LKMUNet": "lkm_unet", "UMambaBot": "u_mamba"}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,10 +34,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from nnunet_ext.architectures.residual_unet import ResidualUNet
 from nnunet_ext.blocks.bidirectional import BidirectionalMamba
+from nnunet_ext.blocks.recompute import Recomputing
 from nnunet_ext.blocks.residual import values
 from nnunet_ext.blocks.windows import (
     FixedWindow,
@@ -154,43 +154,31 @@ class LargeKernelMamba(nn.Sequential):
         return sum(layer.compute_conv_feature_map_size(size) for layer in self if isinstance(layer, _Layer))
 
 
-class _Layer(nn.Module):
-    """A bidirectional Mamba around which the subclasses lay their tokens, with a residual connection."""
+class _Layer(Recomputing):
+    """A bidirectional Mamba around which the subclasses lay their tokens, with a residual connection.
+
+    A map (B, C, *size) gives a map of the same shape and dtype.
+    """
 
     kind: str
 
     def __init__(self, channels: int, rule: WindowRule, bidirectional: bool, recompute: bool):
-        super().__init__()
+        super().__init__(recompute)
         self.channels = channels
         self.rule = rule
-        self.recompute = recompute
         self.mamba = BidirectionalMamba(channels, bidirectional=bidirectional)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, *size) -> (B, C, *size), in the dtype of x."""
-        if self.recompute and self.training and torch.is_grad_enabled():
-            # Nothing in the layer is random, so no random state has to be kept.
-            return checkpoint(self.mix, x, use_reentrant=False, preserve_rng_state=False)
-        return self.mix(x)
-
-    def mix(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def sequences(self, size: Sequence[int]) -> tuple[tuple[int, ...] | None, int, int]:
         """(window, tokens per sequence, sequences) of one image's map."""
         raise NotImplementedError
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
-        """Number of values that the layer keeps for one image's map.
-
-        Per token and direction about x and z, the convolved x, delta and y (each `expand` * C, so 10 C), once the
-        normalised token and the output (2 C). With recomputation only the layer's output is kept.
-        """
+        """Number of values that the layer keeps for one image's map; with recomputation only its output."""
+        output = values(self.channels, size)
         if self.recompute:
-            return values(self.channels, size)
+            return output
         _, tokens, sequences = self.sequences(size)
-        directions = 1 if self.mamba.mamba_backw is None else 2
-        return values(self.channels, size) + tokens * sequences * self.channels * (10 * directions + 2)
+        return output + self.mamba.values_kept(tokens * sequences)
 
 
 class PixelMamba(_Layer):

@@ -1,293 +1,42 @@
-"""The residual U-Net that our networks share: residual encoder, one token mixer per encoder stage, residual decoder.
+"""The residual U-Net under LKM-UNet and U-Mamba: residual encoder, one token mixer per encoder stage, residual decoder.
 
-The convolutions are nnU-Net's residual encoder U-Net without its strided stem; a mixer (`nn.Identity` by default)
-follows the residual blocks of each encoder stage, and its output is both the skip connection and the next stage's
-input. LKM-UNet without its Mamba layers is exactly this network, which makes it the control of the ablation.
+The convolutions are nnU-Net's residual encoder U-Net without its strided stem. LKM-UNet without its Mamba layers is
+exactly this network, which makes it the control of the ablation.
 """
 
-from collections.abc import Sequence
-from math import prod
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
-import torch
-from dynamic_network_architectures.building_blocks.helper import get_matching_convtransp
-from dynamic_network_architectures.initialization.weight_init import InitWeights_He
-from torch import Tensor, nn
+from torch import nn
 
-from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, ResidualBlock, ResidualStage, strided, values
-
-PerStage = int | Sequence[int]
-PerAxis = int | Sequence[int]
+from nnunet_ext.architectures.unet import StageShape, UNet
+from nnunet_ext.blocks.residual import ConvSpec, ResidualBlock, ResidualStage
 
 
-@runtime_checkable
-class Mixer(Protocol):
-    """A token mixer of an encoder stage, a module from feature map to feature map of the same shape."""
+def residual_stage(spec: ConvSpec, shape: StageShape) -> ResidualStage:
+    """The residual blocks of one stage; the plan's numbers of convolutions or blocks both count blocks."""
+    return ResidualStage(
+        spec, shape.n_blocks, shape.input_channels, shape.output_channels, shape.kernel_size, shape.stride
+    )
 
-    def compute_conv_feature_map_size(self, input_size: Sequence[int], /) -> int:
-        """Number of values that it keeps for one feature map of this size."""
 
-
-class ResidualUNet(nn.Module):
-    """Residual U-Net in 2D or 3D, with nnU-Net's argument names; one argument of each kind per stage.
+class ResidualUNet(UNet):
+    """Residual U-Net in 2D or 3D.
 
     Args:
-        input_channels: channels of the image, in a cascade with the one-hot labels of the previous stage.
-        n_stages: resolution stages, bottleneck included; at least 2.
-        features_per_stage: channels of each stage.
-        conv_op: nn.Conv2d or nn.Conv3d.
-        kernel_sizes: kernel of each stage, per axis.
-        strides: stride of each stage, per axis; the first one is 1 in nnU-Net's plans.
-        num_classes: output channels (labels or regions).
-        n_conv_per_stage_decoder: residual blocks of each decoder stage, bottleneck upwards.
-        n_conv_per_stage: residual blocks of each encoder stage, under the name that nnU-Net's standard plans use.
-        n_blocks_per_stage: the same, under the name that nnU-Net's residual encoder plans use. Give one of the two.
-        conv_bias, norm_op, norm_op_kwargs, dropout_op, dropout_op_kwargs, nonlin, nonlin_kwargs: operators.
-        deep_supervision: return the logits of every decoder stage, highest resolution first.
+        *unet, **unet_options: the arguments of `UNet`, which are nnU-Net's.
 
     Raises:
-        ValueError: for fewer than two stages, or arguments whose lengths contradict each other.
+        ValueError: as `UNet`.
     """
 
-    def __init__(
-        self,
-        input_channels: int,
-        n_stages: int,
-        features_per_stage: PerStage,
-        conv_op: type[nn.Module],
-        kernel_sizes: PerAxis | Sequence[PerAxis],
-        strides: PerAxis | Sequence[PerAxis],
-        num_classes: int,
-        n_conv_per_stage_decoder: PerStage,
-        n_conv_per_stage: PerStage | None = None,
-        n_blocks_per_stage: PerStage | None = None,
-        conv_bias: bool = False,
-        norm_op: type[nn.Module] | None = None,
-        norm_op_kwargs: dict[str, Any] | None = None,
-        dropout_op: type[nn.Module] | None = None,
-        dropout_op_kwargs: dict[str, Any] | None = None,
-        nonlin: type[nn.Module] | None = None,
-        nonlin_kwargs: dict[str, Any] | None = None,
-        deep_supervision: bool = False,
-    ):
-        super().__init__()
-        if n_stages < 2:
-            raise ValueError(
-                f"n_stages is {n_stages}, but a U-Net needs at least 2 stages: plan a patch of 8 voxels or more"
-            )
-        blocks = n_conv_per_stage if n_blocks_per_stage is None else n_blocks_per_stage
-        if blocks is None or None not in (n_conv_per_stage, n_blocks_per_stage):
-            raise ValueError("give either n_conv_per_stage or n_blocks_per_stage, the residual blocks of each stage")
-        spec = ConvSpec(
-            conv_op,
-            conv_bias,
-            norm_op,
-            norm_op_kwargs or {},
-            dropout_op,
-            dropout_op_kwargs or {},
-            nonlin,
-            nonlin_kwargs or {},
-        )
-        if conv_op not in (nn.Conv2d, nn.Conv3d):
-            raise ValueError(f"conv_op is {conv_op}, expected torch.nn.Conv2d or torch.nn.Conv3d")
-        n_axes = 2 if conv_op is nn.Conv2d else 3
-        self.strides = _per_axis("strides", strides, n_stages, n_axes)
-        self.features = _per_stage("features_per_stage", features_per_stage, n_stages)
-        kernels = _per_axis("kernel_sizes", kernel_sizes, n_stages, n_axes)
-        self.encoder = ResidualEncoder(
-            spec,
-            input_channels,
-            self.features,
-            kernels,
-            self.strides,
-            _per_stage("n_conv_per_stage or n_blocks_per_stage", blocks, n_stages),
-        )
-        self.decoder = ResidualDecoder(
-            spec,
-            num_classes,
-            self.features,
-            kernels,
-            self.strides,
-            _per_stage("n_conv_per_stage_decoder", n_conv_per_stage_decoder, n_stages - 1),
-            deep_supervision,
-        )
-        self.apply(self.initialize)
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Image (B, input_channels, *size) -> logits (B, num_classes, *size), or one tensor per decoder stage.
-
-        Raises:
-            ValueError: if the image's size is not a multiple of the product of the strides.
-        """
-        step = self.total_stride
-        if any(size % s for size, s in zip(x.shape[2:], step, strict=True)):
-            raise ValueError(
-                f"the image has size {tuple(x.shape[2:])}, but this network needs multiples of {step}, "
-                "the product of its strides: pad the image or crop it"
-            )
-        return self.decoder(self.encoder(x))
-
-    @property
-    def total_stride(self) -> tuple[int, ...]:
-        """The product of the strides per axis: the factor between the image and the bottleneck."""
-        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
-
-    def stage_sizes(self, patch_size: Sequence[int]) -> list[tuple[int, ...]]:
-        """Size of the feature map of each encoder stage for a patch."""
-        sizes = []
-        size = tuple(patch_size)
-        for stride in self.strides:
-            size = strided(size, stride)
-            sizes.append(size)
-        return sizes
-
-    def check_patch_size(self, patch_size: Sequence[int]) -> None:
-        """Raise ValueError, with the remedy, if the network cannot be trained on patches of this size."""
-        step = self.total_stride
-        if any(size % s or size < s for size, s in zip(patch_size, step, strict=True)):
-            raise ValueError(
-                f"the patch size {tuple(patch_size)} is not a multiple of {step}, the product of the plan's strides: "
-                "change the patch size in the plans file, or plan again"
-            )
-        bottleneck = self.stage_sizes(patch_size)[-1]
-        if prod(bottleneck) < 2:
-            raise ValueError(
-                f"the patch size {tuple(patch_size)} leaves one voxel at the bottleneck, which instance normalisation "
-                f"cannot train on: use a patch of at least {tuple(2 * s for s in step)}, or a plan with fewer stages"
-            )
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Number of feature map values for one patch, nnU-Net's measure of memory."""
-        if len(input_size) != len(self.strides[0]):
-            raise ValueError(f"input_size {tuple(input_size)} must have {len(self.strides[0])} axes, without channels")
-        return sum(part.compute_conv_feature_map_size(input_size) for part in (self.encoder, self.decoder))
+    def __init__(self, *unet: Any, **unet_options: Any):
+        super().__init__(*unet, encoder_stage=residual_stage, decoder_stage=residual_stage, **unet_options)
 
     @staticmethod
     def initialize(module: nn.Module) -> None:
         """He initialisation of convolutions, and residual branches that start at zero; for `network.apply`."""
-        InitWeights_He(1e-2)(module)
+        UNet.initialize(module)
         if isinstance(module, ResidualBlock):
             for name, parameter in module.conv2.named_parameters():
                 if name.startswith("norm."):
                     nn.init.zeros_(parameter)
-
-
-class ResidualEncoder(nn.Module):
-    """Stem, then residual blocks and a token mixer per stage; returns the output of every stage."""
-
-    def __init__(
-        self,
-        spec: ConvSpec,
-        input_channels: int,
-        features: Sequence[int],
-        kernels: Sequence[Sequence[int]],
-        strides: Sequence[Sequence[int]],
-        n_blocks: Sequence[int],
-    ):
-        super().__init__()
-        self.strides = strides
-        self.stem = ConvNorm(spec, input_channels, features[0], kernels[0], [1] * len(kernels[0]), nonlinear=True)
-        widths = [features[0], *features]
-        self.stages = nn.ModuleList(
-            ResidualStage(spec, n_blocks[s], widths[s], widths[s + 1], kernels[s], strides[s])
-            for s in range(len(features))
-        )
-        self.mixers = nn.ModuleList(nn.Identity() for _ in features)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, input_channels, *size) -> feature maps, full resolution first."""
-        x = self.stem(x)
-        outputs = []
-        for stage, mixer in zip(self.stages, self.mixers, strict=True):
-            x = mixer(stage(x))
-            outputs.append(x)
-        return outputs
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Number of feature map values of stem, stages and mixers for one patch."""
-        total = values(self.stem.output_channels, input_size)
-        size = tuple(input_size)
-        for stage, mixer, stride in zip(self.stages, self.mixers, self.strides, strict=True):
-            total += cast(ResidualStage, stage).compute_conv_feature_map_size(size)
-            size = strided(size, stride)
-            if isinstance(mixer, Mixer):
-                total += mixer.compute_conv_feature_map_size(size)
-        return total
-
-
-class ResidualDecoder(nn.Module):
-    """Transposed convolution, concatenation with the skip, residual blocks and a head, per level."""
-
-    def __init__(
-        self,
-        spec: ConvSpec,
-        num_classes: int,
-        features: Sequence[int],
-        kernels: Sequence[Sequence[int]],
-        strides: Sequence[Sequence[int]],
-        n_blocks: Sequence[int],
-        deep_supervision: bool,
-    ):
-        super().__init__()
-        self.deep_supervision = deep_supervision
-        self.num_classes = num_classes
-        self.skip_features = features[-2::-1]
-        self.strides = strides
-        upsample = get_matching_convtransp(conv_op=spec.conv_op)
-        transpconvs, stages, seg_layers = [], [], []
-        for level, skip in enumerate(self.skip_features):
-            below = features[-1 - level]
-            stride = tuple(strides[-1 - level])
-            transpconvs.append(upsample(below, skip, stride, stride, bias=spec.conv_bias))
-            unit = [1] * len(stride)
-            stages.append(ResidualStage(spec, n_blocks[level], 2 * skip, skip, kernels[-2 - level], unit))
-            seg_layers.append(spec.conv_op(skip, num_classes, 1, 1, 0, bias=True))
-        self.transpconvs = nn.ModuleList(transpconvs)
-        self.stages = nn.ModuleList(stages)
-        # Heads exist at every level, so that weights trained with deep supervision load strictly without it.
-        self.seg_layers = nn.ModuleList(seg_layers)
-        if not deep_supervision:
-            # Heads that take no part would have no gradient, which distributed training does not allow.
-            self.seg_layers[:-1].requires_grad_(False)
-
-    def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """Feature maps, full resolution first -> logits; with deep supervision a list, highest resolution first."""
-        x = skips[-1]
-        logits: list[Tensor] = []
-        for level, (transpconv, stage) in enumerate(zip(self.transpconvs, self.stages, strict=True)):
-            x = stage(torch.cat((transpconv(x), skips[-2 - level]), 1))
-            if self.deep_supervision:
-                logits.insert(0, self.seg_layers[level](x))
-        return logits if self.deep_supervision else self.seg_layers[-1](x)
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Number of feature map values for one patch; `input_size` is the size of the image."""
-        sizes = []
-        size = tuple(input_size)
-        for stride in self.strides[:-1]:
-            size = strided(size, stride)
-            sizes.append(size)
-        total = 0
-        for level, (stage, skip) in enumerate(zip(self.stages, self.skip_features, strict=True)):
-            size = sizes[-1 - level]
-            total += cast(ResidualStage, stage).compute_conv_feature_map_size(size) + values(skip, size)
-            if self.deep_supervision or level == len(self.stages) - 1:
-                total += values(self.num_classes, size)
-        return total
-
-
-def _per_stage(name: str, value: PerStage, n_stages: int) -> list[int]:
-    values_ = [value] * n_stages if isinstance(value, int) else list(value)
-    if len(values_) != n_stages:
-        raise ValueError(f"{name} has {len(values_)} entries, expected {n_stages}, one per stage")
-    return values_
-
-
-def _per_axis(name: str, value: PerAxis | Sequence[PerAxis], n_stages: int, n_axes: int) -> list[tuple[int, ...]]:
-    entries = [value] * n_stages if isinstance(value, int) else list(value)
-    if len(entries) != n_stages:
-        raise ValueError(f"{name} has {len(entries)} entries, expected {n_stages}, one per stage")
-    tuples = [(entry,) * n_axes if isinstance(entry, int) else tuple(entry) for entry in entries]
-    if any(len(entry) != n_axes for entry in tuples):
-        raise ValueError(f"{name} is {value}, expected {n_axes} numbers per stage, one per axis")
-    return tuples

@@ -42,3 +42,12 @@ class BidirectionalMamba(nn.Module):
             if self.mamba_backw is not None:
                 y = y + self.mamba_backw(x)
             return F.linear(y, self.out_proj.weight.to(dtype)).to(tokens.dtype)
+
+    def values_kept(self, tokens: int) -> int:
+        """About how many values the backward pass keeps for `tokens` tokens.
+
+        Per token and direction x and z, the convolved x, delta and y (each `expand` * C), once the normalised token and
+        the output (C each).
+        """
+        directions = 1 if self.mamba_backw is None else 2
+        return tokens * (5 * self.mamba_forw.d_inner * directions + 2 * self.mamba_forw.d_model)

@@ -16,7 +16,80 @@ from nnunet_ext.ops import causal_conv1d, selective_scan
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
 
 
-class MambaDirection(nn.Module):
+class SelectiveSSM(nn.Module):
+    """What a Mamba block does between its projections: causal convolution, input-dependent scan, gate.
+
+    Args:
+        d_inner: channels D.
+        d_state: states N per channel.
+        d_conv: width of the causal convolution.
+        dt_rank: rank of the step size's projection.
+        dt_min: smallest step size at the start of training.
+        dt_max: largest step size at the start of training.
+        dt_init: how the weight of dt_proj starts.
+        dt_scale: scale of that start.
+        dt_init_floor: lower bound of the step size at the start of training.
+        conv_bias: whether the convolution has a bias.
+    """
+
+    def __init__(
+        self,
+        d_inner: int,
+        d_state: int,
+        d_conv: int,
+        dt_rank: int,
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+        dt_init: Literal["random", "constant"] = "random",
+        dt_scale: float = 1.0,
+        dt_init_floor: float = 1e-4,
+        conv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.d_state = d_state
+        self.d_inner = d_inner
+        self.dt_rank = dt_rank
+        self.projected = 2 * d_inner
+        self.conv1d = nn.Conv1d(
+            self.d_inner, self.d_inner, d_conv, groups=self.d_inner, padding=d_conv - 1, bias=conv_bias
+        )
+        self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
+        _init_dt_proj(self.dt_proj, dt_min, dt_max, dt_init, dt_scale, dt_init_floor)
+
+        # S4D-real: every channel starts with the decays 1, 2, ..., N.
+        self.A_log = nn.Parameter(torch.log(torch.arange(1, d_state + 1.0)).repeat(self.d_inner, 1))  # (D, N)
+        self.D = nn.Parameter(torch.ones(self.d_inner))
+        # Optimisers that look for this mark leave the two out of weight decay.
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # a mark that mamba_ssm also sets
+        self.D._no_weight_decay = True  # type: ignore[attr-defined]  # the same
+
+    def scan(self, projected: Tensor, reverse: bool) -> Tensor:
+        """Stacked x and z (B, 2D, L) to gated y (B, D, L), in the dtype of `projected`: float32 or float64."""
+        dtype = projected.dtype
+        x, z = projected.chunk(2, dim=1)  # (B, D, L) each
+        conv_bias = None if self.conv1d.bias is None else self.conv1d.bias.to(dtype)
+        x = causal_conv1d(
+            x, self.conv1d.weight.to(dtype).squeeze(1), conv_bias, activation="silu", reverse=reverse
+        )  # (B, D, L)
+        projected = linear(self.x_proj, x.transpose(1, 2))  # (B, L, R + 2N)
+        dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        delta = F.linear(dt, self.dt_proj.weight.to(dtype))  # (B, L, D); the scan adds the bias
+        return selective_scan(
+            x,
+            delta.transpose(1, 2),  # (B, D, L)
+            -torch.exp(self.A_log.to(dtype)),  # (D, N)
+            B.transpose(1, 2),  # (B, N, L)
+            C.transpose(1, 2),  # (B, N, L)
+            self.D.to(dtype),
+            z,
+            self.dt_proj.bias.to(dtype),
+            delta_softplus=True,
+            reverse=reverse,
+        )  # (B, D, L)
+
+
+class MambaDirection(SelectiveSSM):
     """A Mamba block up to and including its gate: everything but the output projection.
 
     Args:
@@ -52,54 +125,18 @@ class MambaDirection(nn.Module):
         *,
         reverse: bool = False,
     ) -> None:
-        super().__init__()
+        d_inner = int(expand * d_model)
+        rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
+        super().__init__(d_inner, d_state, d_conv, rank, dt_min, dt_max, dt_init, dt_scale, dt_init_floor, conv_bias)
         self.d_model = d_model
-        self.d_state = d_state
-        self.d_inner = int(expand * d_model)
-        self.dt_rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
         self.reverse = reverse
-
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
-        self.conv1d = nn.Conv1d(
-            self.d_inner, self.d_inner, d_conv, groups=self.d_inner, padding=d_conv - 1, bias=conv_bias
-        )
-        self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * d_state, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
-        _init_dt_proj(self.dt_proj, dt_min, dt_max, dt_init, dt_scale, dt_init_floor)
-
-        # S4D-real: every channel starts with the decays 1, 2, ..., N.
-        self.A_log = nn.Parameter(torch.log(torch.arange(1, d_state + 1.0)).repeat(self.d_inner, 1))  # (D, N)
-        self.D = nn.Parameter(torch.ones(self.d_inner))
-        # Optimisers that look for this mark leave the two out of weight decay.
-        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # a mark that mamba_ssm also sets
-        self.D._no_weight_decay = True  # type: ignore[attr-defined]  # the same
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, L, C) to gated tokens (B, L, D), in float32 (float64 if the tokens are)."""
         with no_autocast(tokens.device.type):
-            dtype = compute_dtype(tokens)
-            xz = _linear(self.in_proj, tokens.to(dtype)).transpose(1, 2)  # (B, 2D, L)
-            x, z = xz.chunk(2, dim=1)  # (B, D, L) each
-            conv_bias = None if self.conv1d.bias is None else self.conv1d.bias.to(dtype)
-            x = causal_conv1d(
-                x, self.conv1d.weight.to(dtype).squeeze(1), conv_bias, activation="silu", reverse=self.reverse
-            )  # (B, D, L)
-            projected = _linear(self.x_proj, x.transpose(1, 2))  # (B, L, R + 2N)
-            dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-            delta = F.linear(dt, self.dt_proj.weight.to(dtype))  # (B, L, D); the scan adds the bias
-            y = selective_scan(
-                x,
-                delta.transpose(1, 2),  # (B, D, L)
-                -torch.exp(self.A_log.to(dtype)),  # (D, N)
-                B.transpose(1, 2),  # (B, N, L)
-                C.transpose(1, 2),  # (B, N, L)
-                self.D.to(dtype),
-                z,
-                self.dt_proj.bias.to(dtype),
-                delta_softplus=True,
-                reverse=self.reverse,
-            )  # (B, D, L)
-            return y.transpose(1, 2)
+            xz = linear(self.in_proj, tokens.to(compute_dtype(tokens))).transpose(1, 2)  # (B, 2D, L)
+            return self.scan(xz, self.reverse).transpose(1, 2)
 
 
 class Mamba(MambaDirection):
@@ -142,10 +179,10 @@ class Mamba(MambaDirection):
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, L, C) to tokens (B, L, C)."""
         with no_autocast(tokens.device.type):
-            return _linear(self.out_proj, super().forward(tokens)).to(tokens.dtype)
+            return linear(self.out_proj, super().forward(tokens)).to(tokens.dtype)
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """The layer applied in the dtype of x, whatever the dtype of its parameters."""
     return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
 

@@ -74,12 +74,7 @@ class ResidualBlock(nn.Module):
         self.stride = tuple(stride)
         self.conv1 = ConvNorm(spec, input_channels, output_channels, kernel_size, stride, nonlinear=True)
         self.conv2 = ConvNorm(spec, output_channels, output_channels, kernel_size, one, nonlinear=False)
-        skip: list[nn.Module] = []
-        if prod(stride) > 1:
-            skip.append(get_matching_pool_op(spec.conv_op, pool_type="avg")(self.stride, self.stride))
-        if input_channels != output_channels:
-            skip.append(ConvNorm(spec, input_channels, output_channels, one, one, nonlinear=False, bias=False))
-        self.skip = nn.Sequential(*skip)
+        self.skip = pooled_skip(spec, input_channels, output_channels, stride)
         self.nonlin2 = spec.nonlinearity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,6 +84,17 @@ class ResidualBlock(nn.Module):
     def compute_conv_feature_map_size(self, input_size: Size) -> int:
         """Number of feature map values that the block makes for one image of this size, as nnU-Net counts them."""
         return values(self.output_channels, strided(input_size, self.stride)) * (3 if len(self.skip) else 2)
+
+
+def pooled_skip(spec: ConvSpec, input_channels: int, output_channels: int, stride: Size) -> nn.Sequential:
+    """A residual connection: average pooling where strided, a 1x1 convolution to other channels, else nothing."""
+    one = [1] * len(stride)
+    skip: list[nn.Module] = []
+    if prod(stride) > 1:
+        skip.append(get_matching_pool_op(spec.conv_op, pool_type="avg")(tuple(stride), tuple(stride)))
+    if input_channels != output_channels:
+        skip.append(ConvNorm(spec, input_channels, output_channels, one, one, nonlinear=False, bias=False))
+    return nn.Sequential(*skip)
 
 
 class ResidualStage(nn.Module):
