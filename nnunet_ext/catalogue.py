@@ -63,6 +63,38 @@ ENTRIES = (
         "arXiv 2401.04722",
         "unit tests",
     ),
+    Entry(
+        "nnUNetTrainerMetaMambaUNet",
+        "Meta Mamba UNet: Mamba after two convolutions, inside their residual connection",
+        56_994_370,
+        33_947_174,
+        "arXiv 2503.17540, no code known: much inferred",
+        "unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMetaMambaUNetNoMamba",
+        "the same network and deep supervision without Mamba: the control",
+        49_065_410,
+        31_815_334,
+        "ablation",
+        "unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMixedMLPUNet",
+        "Mixed-MLP MM-UNet: local token mixing at several scales; 3D is our extension",
+        30_107_338,
+        23_068_118,
+        "arXiv 2408.08600, no code known: much inferred",
+        "unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMixedMLPUNetPaper",
+        "the same network with its paper's recipe, as far as known: SGD, cross-entropy, 150 epochs",
+        30_107_338,
+        23_068_118,
+        "arXiv 2408.08600",
+        "unit tests",
+    ),
 )
 
 

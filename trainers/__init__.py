@@ -6,7 +6,12 @@ Only the file of the trainer that is asked for is imported.
 from importlib import import_module
 from typing import Any
 
-_FILES = {"LKMUNet": "lkm_unet", "UMambaBot": "u_mamba"}
+_FILES = {
+    "LKMUNet": "lkm_unet",
+    "MetaMambaUNet": "meta_mamba_unet",
+    "MixedMLPUNet": "mixed_mlp_unet",
+    "UMambaBot": "u_mamba",
+}
 
 
 def __getattr__(name: str) -> Any:

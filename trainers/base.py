@@ -37,6 +37,9 @@ class ExtTrainer(nnUNetTrainer):
     network_options: ClassVar[dict[str, Any]] = {}
     """The network's own options; they win over those in a plans file, because the trainer's name stands for them."""
 
+    deep_supervision: ClassVar[bool] = True
+    """Whether training supervises the outputs of lower resolutions too, as nnU-Net's does."""
+
     epochs: ClassVar[int | None] = None
     """Number of epochs, None for nnU-Net's 1000."""
 
@@ -51,7 +54,7 @@ class ExtTrainer(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.epochs is not None:
             self.num_epochs = self.epochs
-        if len(self.configuration_manager.pool_op_kernel_sizes) < 3:
+        if not self.deep_supervision or len(self.configuration_manager.pool_op_kernel_sizes) < 3:
             # With one output nnU-Net's weights of deep supervision sum to zero.
             self.enable_deep_supervision = False
         self.save_every: int  # nnU-Net's, in epochs

@@ -35,6 +35,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.options import check_option
 from nnunet_ext.architectures.residual_unet import ResidualUNet
 from nnunet_ext.blocks.bidirectional import BidirectionalMamba
 from nnunet_ext.blocks.recompute import Recomputing
@@ -92,8 +93,8 @@ class LKMUNet(ResidualUNet):
         recompute: bool | None = None,
         **unet_options: Any,
     ):
-        _check_option("pim_partition", pim_partition, ("window", "grid"))
-        _check_option("pam_pool", pam_pool, ("window", "pow2"))
+        check_option("pim_partition", pim_partition, ("window", "grid"))
+        check_option("pam_pool", pam_pool, ("window", "pow2"))
         super().__init__(*unet, **unet_options)
         n_axes = len(self.strides[0])
         if recompute is None:
@@ -249,8 +250,3 @@ def _window_rules(windows: Windows, strides: Sequence[Sequence[int]]) -> list[Wi
     if len(sizes) != n_stages or any(len(size) != n_axes or min(size) < 1 for size in sizes):
         raise ValueError(f"windows is {sizes}, expected {n_stages} windows of {n_axes} positive numbers, one per stage")
     return [FixedWindow(size, fallback=False) for size in sizes]
-
-
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")

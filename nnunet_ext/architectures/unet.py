@@ -41,7 +41,7 @@ class StageShape:
     """What a stage's builder is told; `stage` counts resolutions, 0 the highest and `n_stages` - 1 the bottleneck.
 
     `n_blocks` is the plan's n_conv_per_stage or n_blocks_per_stage (n_conv_per_stage_decoder in the decoder), and
-    `counts_blocks` whether the plan counts residual blocks.
+    `counts_blocks` whether the plan counts residual blocks. `downsampling` is the factor between image and stage.
     """
 
     stage: int
@@ -52,6 +52,7 @@ class StageShape:
     output_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
+    downsampling: tuple[int, ...]
 
 
 StageBuilder = Callable[[ConvSpec, StageShape], nn.Module]
@@ -139,15 +140,16 @@ class UNet(nn.Module):
         n_blocks = _per_stage("n_conv_per_stage or n_blocks_per_stage", blocks, n_stages)
         n_blocks_up = _per_stage("n_conv_per_stage_decoder", n_conv_per_stage_decoder, n_stages - 1)[::-1]
         widths = [self.features[0] if stem else input_channels, *self.features]
+        factors = [tuple(prod(axis) for axis in zip(*self.strides[: s + 1], strict=True)) for s in range(n_stages)]
         down, up = [], []
-        for s in range(n_stages):
-            shape = StageShape(
-                s, n_stages, n_blocks[s], counts_blocks, widths[s], widths[s + 1], kernels[s], self.strides[s]
-            )
+        for s, (width, stride) in enumerate(zip(self.features, self.strides, strict=True)):
+            counted = (n_blocks[s], counts_blocks)
+            shape = StageShape(s, n_stages, *counted, widths[s], width, kernels[s], stride, factors[s])
             down.append(encoder_stage(spec, shape))
         for s in range(n_stages - 2, -1, -1):
             width = self.features[s]
-            shape = StageShape(s, n_stages, n_blocks_up[s], counts_blocks, 2 * width, width, kernels[s], (1,) * n_axes)
+            counted = (n_blocks_up[s], counts_blocks)
+            shape = StageShape(s, n_stages, *counted, 2 * width, width, kernels[s], (1,) * n_axes, factors[s])
             up.append(decoder_stage(spec, shape))
         first = ConvNorm(spec, input_channels, widths[0], kernels[0], [1] * n_axes, nonlinear=True) if stem else None
         self.encoder = Encoder(first, down, self.strides)

@@ -14,7 +14,7 @@ SkipProjection = Literal["conv1x1", "avgpool"]
 
 
 class MetaBlock(nn.Module):
-    """Convolutions F, MetaSSM M and skip connection S of x, with the nonlinearity a:
+    """Convolutions F, MetaSSM M and skip connection S of x, and the nonlinearity a, arranged in one of five ways.
 
     | arrangement | output |
     |---|---|
@@ -32,6 +32,9 @@ class MetaBlock(nn.Module):
         post_act: convolution, norm, nonlinearity; False: norm, nonlinearity, convolution, and no a.
         skip_proj: S where channels or size change: "conv1x1", a strided 1x1 convolution with norm; "avgpool", average
             pooling and, for other channels, a 1x1 convolution with norm.
+
+    Raises:
+        ValueError: for post_act=False without a normalisation.
     """
 
     def __init__(
@@ -111,11 +114,10 @@ def _post_activated(
 def _pre_activated(
     spec: ConvSpec, input_channels: int, output_channels: int, kernel_size: Sequence[int], stride: Sequence[int]
 ) -> nn.Module:
+    if spec.norm_op is None:
+        raise ValueError("post_act=False needs a normalisation: give norm_op, or leave post_act=True")
     padding = tuple((k - 1) // 2 for k in kernel_size)
-    layers = nn.Sequential()
-    if spec.norm_op is not None:
-        layers.append(spec.norm_op(input_channels, **spec.norm_op_kwargs))
-    layers.append(spec.nonlinearity())
+    layers = nn.Sequential(spec.norm_op(input_channels, **spec.norm_op_kwargs), spec.nonlinearity())
     if spec.dropout_op is not None:
         layers.append(spec.dropout_op(**spec.dropout_op_kwargs))
     layers.append(

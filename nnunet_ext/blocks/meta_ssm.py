@@ -7,7 +7,7 @@ Known: the module has a slot for scan orders, the best is the map read forwards 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, cast, get_args, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -119,7 +119,9 @@ class MetaSSM(Recomputing):
         with no_autocast(x.device.type):
             dtype = compute_dtype(x)
             tokens = self._normalised(x.flatten(2).to(dtype))  # (B, L, C), the last axis fastest
-            projected = [linear(layer, tokens).transpose(1, 2) for layer in self.in_projs]  # (B, P, L) each
+            projected = [
+                linear(cast(nn.Linear, layer), tokens).transpose(1, 2) for layer in self.in_projs
+            ]  # (B, P, L) each
             outputs = []
             for i, (axis, reverse) in enumerate(self.orders):
                 model = self.models[i % len(self.models)]
@@ -152,7 +154,7 @@ class MetaSSM(Recomputing):
         tokens = prod(size)
         if self.recompute:
             return tokens * self.channels
-        inputs = sum(layer.out_features for layer in self.in_projs if isinstance(layer, nn.Linear))
+        inputs = sum(cast(nn.Linear, layer).out_features for layer in self.in_projs)
         return tokens * (2 * self.channels + inputs + 3 * self.d_inner * len(self.orders))
 
 

@@ -1,0 +1,77 @@
+"""Mixed-MLP MM-UNet (arXiv 2408.08600) under nnU-Net's standard protocol, and with its paper's recipe."""
+
+from typing import Any
+
+import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from torch import nn
+
+from .base import ExtTrainer, add_short_variants
+
+WARMUP_EPOCHS = 5
+
+
+class nnUNetTrainerMixedMLPUNet(ExtTrainer):
+    """A U-Net with local token mixing at several scales, driven by the plan, with nnU-Net's recipe."""
+
+    network_class = "nnunet_ext.architectures.MixedMLPUNet"
+
+
+class nnUNetTrainerMixedMLPUNetPaper(nnUNetTrainerMixedMLPUNet):
+    """The same network with the paper's recipe, as far as it is known.
+
+    Known: SGD, cross-entropy, a schedule, 150 epochs. Inferred from UTNet's public trainer, which shares SGD and the
+    epochs: learning rate 0.05, momentum 0.9, weight decay 1e-4, 5 epochs of warm-up, then polynomial decay with
+    exponent 0.9. Ours: the warm-up is linear; regions have binary cross-entropy; patches, augmentation and epochs of
+    250 steps are nnU-Net's.
+    """
+
+    deep_supervision = False
+    epochs = 150
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's own signature, which it inspects
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = 0.05
+        self.weight_decay = 1e-4
+
+    def _build_loss(self) -> nn.Module:
+        # nnU-Net's losses without their Dice: they know regions and the ignore label.
+        if self.label_manager.has_regions:
+            ignores = self.label_manager.ignore_label is not None
+            regions: nn.Module = DC_and_BCE_loss({}, {}, weight_ce=1, weight_dice=0, use_ignore_label=ignores)
+            return regions
+        labels: nn.Module = DC_and_CE_loss(
+            {}, {}, weight_ce=1, weight_dice=0, ignore_label=self.label_manager.ignore_label
+        )
+        return labels
+
+    def configure_optimizers(self) -> tuple[torch.optim.SGD, PolyLRScheduler]:
+        """SGD, and the schedule that starts with a warm-up."""
+        optimizer = torch.optim.SGD(
+            self.network.parameters(), self.initial_lr, momentum=0.9, weight_decay=self.weight_decay
+        )
+        return optimizer, WarmupPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+class WarmupPolyLRScheduler(PolyLRScheduler):
+    """nnU-Net's polynomial decay, after `WARMUP_EPOCHS` epochs in which the learning rate grows linearly."""
+
+    def step(self, current_step: int | None = None) -> None:
+        """Set the learning rate of an epoch; None, of the next one."""
+        epoch = self.ctr if current_step in (None, -1) else current_step
+        super().step(current_step)
+        if epoch < WARMUP_EPOCHS:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.initial_lr * (epoch + 1) / WARMUP_EPOCHS
+            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+add_short_variants([nnUNetTrainerMixedMLPUNet, nnUNetTrainerMixedMLPUNetPaper], globals())
