@@ -34,6 +34,7 @@ def test_deep_supervision_weighs_the_three_highest_resolutions(
     n_stages: int, expected: list[float], nnunet_folders: Path
 ) -> None:
     plans, dataset = tiny_plans()
+    plans["continue_training"] = False
     configuration = plans["configurations"]["3d_fullres"]
     configuration["architecture"]["arch_kwargs"]["strides"] = [[1] * 3] + [[2] * 3] * (n_stages - 1)
     trainer = trainers.nnUNetTrainerMetaMambaUNet(plans, "3d_fullres", 0, dataset, torch.device("cpu"))

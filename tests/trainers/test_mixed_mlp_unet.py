@@ -26,6 +26,7 @@ class TestMixedMLPUNetPaper(TrainerTester):
 
 def _trainer(**dataset_changes: Any) -> Any:
     plans, dataset = tiny_plans()
+    plans["continue_training"] = False
     dataset.update(dataset_changes)
     return trainers.nnUNetTrainerMixedMLPUNetPaper(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
 
