@@ -14,6 +14,9 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_ext.blocks.mamba import StateSpaceModel
+from nnunet_ext.ops.selective_scan.registry import choose_backend
+
 from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
 
 SAVE_MINUTES = 10
@@ -95,11 +98,14 @@ class ExtTrainer(nnUNetTrainer):
         super().on_train_start()
 
     def initialize(self) -> None:
-        """nnU-Net's initialisation."""
+        """nnU-Net's initialisation; the log says what computes the scan, if the network has one."""
         if self.is_ddp:
             # Older torch cannot split a compiled graph between GPUs where activations are recomputed.
             torch._dynamo.config.optimize_ddp = False
         super().initialize()
+        if any(isinstance(module, StateSpaceModel) for module in self.network.modules()):
+            # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.
+            self.print_to_log_file(f"Selective scan: {choose_backend('auto', self.device.type, float64=False)}")
 
     def run_training(self) -> None:
         """Train; on SIGTERM or SIGUSR1 save `checkpoint_latest.pth` and leave with `EXIT_TRY_AGAIN`.

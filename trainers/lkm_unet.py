@@ -6,8 +6,6 @@ values), so there is no recipe of theirs to offer beside it.
 
 from typing import ClassVar
 
-from nnunet_ext.ops.selective_scan.registry import choose_backend
-
 from .base import ExtTrainer, add_short_variants
 
 PAPER = {
@@ -27,14 +25,11 @@ class nnUNetTrainerLKMUNet(ExtTrainer):
     network_options: ClassVar = PAPER
 
     def initialize(self) -> None:
-        """Also write into the training log which windows this plan gives and what computes the scan."""
+        """Also write into the training log which windows this plan gives."""
         super().initialize()
         network = self.network.module if self.is_ddp else self.network
         network = getattr(network, "_orig_mod", network)
         rows = network.plan_of_windows(self.configuration_manager.patch_size)
-        if rows:
-            # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.
-            self.print_to_log_file(f"Selective scan: {choose_backend('auto', self.device.type, float64=False)}")
         for row in rows:
             self.print_to_log_file(str(row), add_timestamp=False)
         whole_maps = [f"{row.layer} of stage {row.stage}" for row in rows if row.window is None]

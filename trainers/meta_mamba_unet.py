@@ -10,11 +10,16 @@ from torch import nn
 
 from .base import ExtTrainer, add_short_variants
 
+KNOWN = {"meta_block": "conv_conv_ssm_in_res", "ssm_where": "encoder+bottleneck", "scan": "bi"}
+"""What the paper says of the network; a plans file may choose what is inferred."""
+
 
 class nnUNetTrainerMetaMambaUNet(ExtTrainer):
     """Conv-conv-Mamba inside one residual connection, in encoder and bottleneck, read forwards and backwards."""
 
     network_class = "nnunet_ext.architectures.MetaMambaUNet"
+
+    network_options: ClassVar = KNOWN
 
     ds_outputs: ClassVar[int | None] = 3
     """Outputs that deep supervision uses, highest resolution first; None, nnU-Net's: all but the lowest."""
@@ -33,7 +38,7 @@ class nnUNetTrainerMetaMambaUNet(ExtTrainer):
 class nnUNetTrainerMetaMambaUNetNoMamba(nnUNetTrainerMetaMambaUNet):
     """The same network and deep supervision without Mamba: the control that shows what Mamba adds."""
 
-    network_options: ClassVar = {"meta_block": "cnn"}
+    network_options: ClassVar = KNOWN | {"meta_block": "cnn"}
 
 
 add_short_variants([nnUNetTrainerMetaMambaUNet, nnUNetTrainerMetaMambaUNetNoMamba], globals())

@@ -1,6 +1,6 @@
 """Mixed-MLP MM-UNet (arXiv 2408.08600) under nnU-Net's standard protocol, and with its paper's recipe."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
@@ -16,6 +16,7 @@ class nnUNetTrainerMixedMLPUNet(ExtTrainer):
     """A U-Net with local token mixing at several scales, driven by the plan, with nnU-Net's recipe."""
 
     network_class = "nnunet_ext.architectures.MixedMLPUNet"
+    network_options: ClassVar = {"token_mixing": "local"}  # a plans file may choose what is inferred
 
 
 class nnUNetTrainerMixedMLPUNetPaper(nnUNetTrainerMixedMLPUNet):

@@ -16,7 +16,18 @@ from nnunet_ext.ops import causal_conv1d, selective_scan
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
 
 
-class SelectiveSSM(nn.Module):
+class StateSpaceModel(nn.Module):
+    """What stands between the projections of a Mamba block; `projected` channels go in and `d_inner` come out."""
+
+    projected: int
+    d_inner: int
+
+    def scan(self, projected: Tensor, reverse: bool) -> Tensor:
+        """(B, projected, L) to (B, d_inner, L), in the dtype of `projected`: float32 or float64."""
+        raise NotImplementedError
+
+
+class SelectiveSSM(StateSpaceModel):
     """What a Mamba block does between its projections: causal convolution, input-dependent scan, gate.
 
     Args:

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.blocks.mamba import StateSpaceModel
 from nnunet_ext.ops import causal_conv1d, selective_scan
 
 
-class SelectiveSSM2(nn.Module):
+class SelectiveSSM2(StateSpaceModel):
     """What a Mamba-2 block does between its projections: causal convolution, scan by heads, gate, normalisation.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.blocks.mamba import SelectiveSSM, linear
+from nnunet_ext.blocks.mamba import SelectiveSSM, StateSpaceModel, linear
 from nnunet_ext.blocks.mamba2 import SelectiveSSM2
 from nnunet_ext.blocks.recompute import Recomputing
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
@@ -124,8 +124,7 @@ class MetaSSM(Recomputing):
             ]  # (B, P, L) each
             outputs = []
             for i, (axis, reverse) in enumerate(self.orders):
-                model = self.models[i % len(self.models)]
-                assert isinstance(model, SelectiveSSM | SelectiveSSM2)
+                model = cast(StateSpaceModel, self.models[i % len(self.models)])
                 ordered = _axis_last(projected[i % len(projected)].unflatten(2, x.shape[2:]), axis)
                 y = model.scan(ordered.flatten(2), reverse).unflatten(2, ordered.shape[2:])  # (B, D, *reordered size)
                 outputs.append(_axis_back(y, axis).flatten(2))  # (B, D, L)
@@ -158,7 +157,7 @@ class MetaSSM(Recomputing):
         return tokens * (2 * self.channels + inputs + 3 * self.d_inner * len(self.orders))
 
 
-def _model(channels: int, d_inner: int, options: SSMOptions) -> SelectiveSSM | SelectiveSSM2:
+def _model(channels: int, d_inner: int, options: SSMOptions) -> StateSpaceModel:
     if options.ssm == "mamba2":
         return SelectiveSSM2(d_inner, options.d_state, options.d_conv)
     return SelectiveSSM(d_inner, options.d_state, options.d_conv, dt_rank=-(-channels // 16))

@@ -1,53 +1,43 @@
 """The LKM-UNet trainers, without training."""
 
-import copy
-import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_ext import trainers
 from nnunet_ext.architectures import LKMUNet
 
 from ..helpers.tiny import tiny_plans
-
-NAMES = ["nnUNetTrainerLKMUNet", "nnUNetTrainerLKMUNetReleased", "nnUNetTrainerLKMUNetNoMamba"]
-
-
-def _build(name: str, plans: dict[str, Any] | None = None, **arguments: Any) -> torch.nn.Module:
-    manager = PlansManager(plans or tiny_plans()[0])
-    trainer = getattr(trainers, name)
-    return trainer.build_network_architecture(
-        manager, manager.get_configuration("3d_fullres"), 2, 3, **{"enable_deep_supervision": True, **arguments}
-    )
+from .contract import TrainerTester, build
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_builds_the_network_of_its_name(name: str) -> None:
-    network = _build(name)
-    assert isinstance(network, LKMUNet)
-    assert network.decoder.deep_supervision
-    rows = network.plan_of_windows((32, 32, 32))
+class TestLKMUNet(TrainerTester):
+    name = "nnUNetTrainerLKMUNet"
+    network_class = LKMUNet
+
+
+class TestLKMUNetReleased(TrainerTester):
+    name = "nnUNetTrainerLKMUNetReleased"
+    network_class = LKMUNet
+
+
+class TestLKMUNetNoMamba(TrainerTester):
+    name = "nnUNetTrainerLKMUNetNoMamba"
+    network_class = LKMUNet
+
+
+@pytest.mark.parametrize(
+    "name", ["nnUNetTrainerLKMUNet", "nnUNetTrainerLKMUNetReleased", "nnUNetTrainerLKMUNetNoMamba"]
+)
+def test_has_the_windows_of_its_name(name: str) -> None:
+    rows = build(name).plan_of_windows((32, 32, 32))
     assert bool(rows) == ("NoMamba" not in name)
     assert any(row.window is None for row in rows) == ("Released" in name)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("suffix", ["", "_5epochs", "_20epochs", "_50epochs", "_100epochs", "_250epochs"])
-def test_is_an_importable_class_of_nnunet(name: str, suffix: str) -> None:
-    trainer = getattr(trainers, name + suffix)
-    assert issubclass(trainer, nnUNetTrainer)
-    assert trainer.__name__ == name + suffix
-    assert pickle.loads(pickle.dumps(trainer)) is trainer
-    assert trainer.epochs == (int(suffix[1:].removesuffix("epochs")) if suffix else None)
 
 
 def test_unknown_trainers_are_attribute_errors() -> None:
@@ -55,16 +45,16 @@ def test_unknown_trainers_are_attribute_errors() -> None:
         _ = trainers.nnUNetTrainerLKMUNetHuge
 
 
-def test_residual_encoder_plans_work() -> None:
+def test_residual_encoder_plans_count_blocks() -> None:
     plans, _ = tiny_plans()
     arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
     arguments["n_blocks_per_stage"] = [1, 3, 4]
     del arguments["n_conv_per_stage"]
-    network = _build("nnUNetTrainerLKMUNet", plans)
+    network = build("nnUNetTrainerLKMUNet", plans)
     assert [len(stage.blocks) for stage in network.encoder.stages] == [1, 3, 4]
 
 
-def test_a_plans_file_can_name_the_network() -> None:
+def test_a_plans_file_can_give_options() -> None:
     plans, _ = tiny_plans()
     architecture = plans["configurations"]["3d_fullres"]["architecture"]
     architecture["network_class_name"] = "nnunet_ext.architectures.LKMUNet"
@@ -73,21 +63,6 @@ def test_a_plans_file_can_name_the_network() -> None:
     network = nnUNetTrainer.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 1, 2, False)
     assert isinstance(network, LKMUNet)
     assert {row.layer for row in network.plan_of_windows((32, 32, 32))} == {"PiM"}
-
-
-def test_does_not_change_the_plans() -> None:
-    plans, _ = tiny_plans()
-    before = copy.deepcopy(plans)
-    _build("nnUNetTrainerLKMUNetReleased", plans)
-    assert plans == before
-
-
-@pytest.mark.parametrize("patch", [[4, 4, 4], [30, 32, 32]])
-def test_unsuitable_patches_are_refused_with_the_remedy(patch: list[int]) -> None:
-    plans, _ = tiny_plans()
-    plans["configurations"]["3d_fullres"]["patch_size"] = patch
-    with pytest.raises(ValueError, match=rf"the patch size \({patch[0]}, .*(plan again|a plan with fewer stages)"):
-        _build("nnUNetTrainerLKMUNet", plans)
 
 
 def _trainer(plans: dict[str, Any]) -> nnUNetTrainer:
@@ -149,20 +124,3 @@ def test_saves_what_resuming_takes_by_the_clock(nnunet_folders: Path, monkeypatc
         saved.append(torch.load(latest, weights_only=False)["current_epoch"] if latest.exists() else None)
     assert saved == [None, None, 3, 3, 3, 6]  # every third epoch of four minutes
     assert trainer.save_every == 7
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_distributed_training_finds_no_unused_parameter(name: str, tmp_path: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
-    try:
-        network = DistributedDataParallel(_build(name))
-        # nnU-Net's weights under distributed training: the lowest output counts, but next to nothing.
-        loss = DeepSupervisionWrapper(lambda output, target: (output - target).square().mean(), [1.0, 1e-6])
-        image = torch.randn(1, 2, 16, 16, 16)
-        targets = [torch.zeros(1, 3, 16, 16, 16), torch.zeros(1, 3, 8, 8, 8)]
-        for _ in range(2):  # an unused parameter fails in the second step
-            network.zero_grad(set_to_none=True)
-            loss(network(image), targets).backward()
-            assert all(p.grad is not None for p in network.parameters())
-    finally:
-        dist.destroy_process_group()
