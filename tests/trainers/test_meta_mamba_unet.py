@@ -39,3 +39,11 @@ def test_deep_supervision_weighs_the_three_highest_resolutions(
     configuration["architecture"]["arch_kwargs"]["strides"] = [[1] * 3] + [[2] * 3] * (n_stages - 1)
     trainer = trainers.nnUNetTrainerMetaMambaUNet(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
     assert trainer._build_loss().weight_factors == pytest.approx(expected)
+
+
+def test_a_plans_file_chooses_what_is_inferred_and_not_what_is_known() -> None:
+    plans, _ = tiny_plans()
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= {"scan": "uni", "d_state": 4}
+    layers = [layer for layer in build("nnUNetTrainerMetaMambaUNet", plans).modules() if isinstance(layer, MetaSSM)]
+    assert len(layers) == 2
+    assert all(len(layer.orders) == 2 and layer.models[0].d_state == 4 for layer in layers)
