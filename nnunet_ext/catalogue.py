@@ -29,6 +29,7 @@ class Entry:
 
 
 LKM_PAPER = "MICCAI 2024, arXiv 2403.07332"
+MLLA_PAPER = "arXiv 2410.23738, github.com/csyfjiang/MLLA-UNet; 3D: our extension"
 
 ENTRIES = (
     Entry(
@@ -54,6 +55,30 @@ ENTRIES = (
         57_740_582,
         "ablation",
         "unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMLLAUNet",
+        "MLLA-UNet T: linear attention; 2D as published, 3D our extension",
+        28_505_056,
+        29_421_088,
+        MLLA_PAPER,
+        "2D outputs equal the authors' code; 3D unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMLLAUNetS",
+        "MLLA-UNet S: deeper",
+        47_127_904,
+        48_380_320,
+        MLLA_PAPER,
+        "parameter counts equal the authors' code; unit tests",
+    ),
+    Entry(
+        "nnUNetTrainerMLLAUNetB",
+        "MLLA-UNet B: deeper and wider",
+        105_557_520,
+        107_721_840,
+        MLLA_PAPER,
+        "parameter counts equal the authors' code; unit tests",
     ),
     Entry(
         "nnUNetTrainerUMambaBot",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-Source = Literal["lkm_unet"]
+Source = Literal["lkm_unet", "mlla_unet", "mlla_imagenet"]
 StateDict = dict[str, Tensor]
 
 
@@ -18,10 +18,11 @@ def convert_state_dict(state_dict: Mapping[str, Any], source: Source) -> StateDi
         state_dict: a state dict, or a whole checkpoint of nnU-Net (its `network_weights` are taken) or of a plain
             training script (`state_dict`, `model`). Prefixes of wrappers (`module.`, `_orig_mod.`) and names that
             hold a parameter a second time are dropped.
-        source: "lkm_unet", the authors' LKM-UNet.
+        source: "lkm_unet", the authors' LKM-UNet; "mlla_unet", the authors' MLLA-UNet; "mlla_imagenet", MLLA's image
+            classifier, for the encoder of MLLA-UNet and, as its authors do, for the decoder's blocks too.
 
     Returns:
-        The renamed state dict; tensors are not copied.
+        The renamed state dict; tensors are not copied. For "mlla_imagenet" it lacks what a classifier has not.
 
     Raises:
         ValueError: for an unknown source, or a state dict in which nothing belongs to that network.
@@ -39,8 +40,8 @@ def convert_state_dict(state_dict: Mapping[str, Any], source: Source) -> StateDi
         ours = rename(name) if isinstance(tensor, Tensor) else None
         if ours is None:
             strange.append(name)
-        elif ours:
-            placed[ours] = tensor
+        else:
+            placed.update(dict.fromkeys(ours, tensor))
     if not placed:
         raise ValueError(
             f"none of the {len(strange)} entries belongs to {source} (the first: {strange[:1]}): "
@@ -61,19 +62,78 @@ def _weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
 _CONV = r"(conv|norm)\.(weight|bias)"
 
 
-def _lkm_unet(name: str) -> str | None:
-    """Our name; "" for a parameter's second name; None for what is not LKM-UNet's."""
+def _lkm_unet(name: str) -> tuple[str, ...] | None:
+    """Our name; none for a parameter's second name; None for what is not LKM-UNet's."""
     if name.startswith("decoder.encoder.") or ".all_modules." in name:
-        return ""
+        return ()
     layer = re.fullmatch(r"encoder\.(w_)?mamba_layers\.(\d+)\.((?:norm|mamba_forw|mamba_backw|out_proj)\..+)", name)
     if layer:
         # PiM stands first in a stage's mixer, PaM ("w_", window) second.
-        return f"encoder.mixers.{layer[2]}.{1 if layer[1] else 0}.mamba.{layer[3]}"
+        return (f"encoder.mixers.{layer[2]}.{1 if layer[1] else 0}.mamba.{layer[3]}",)
     if re.fullmatch(rf"encoder\.stem\.convs\.0\.{_CONV}", name):
-        return name.replace("stem.convs.0.", "stem.")
+        return (name.replace("stem.convs.0.", "stem."),)
     stage = rf"stages\.\d+\.blocks\.\d+\.(conv1|conv2|skip\.\d)\.{_CONV}"
     up = r"(transpconvs|seg_layers)\.\d+\.(weight|bias)"
-    return name if re.fullmatch(rf"encoder\.{stage}|decoder\.({stage}|{up})", name) else None
+    return (name,) if re.fullmatch(rf"encoder\.{stage}|decoder\.({stage}|{up})", name) else None
 
 
-_RENAME: dict[str, Callable[[str], str | None]] = {"lkm_unet": _lkm_unet}
+# The authors' names of the parts of MLLA-UNet, and ours. In <> stands a level that counts one more there, as the first
+# up-sampling is a level of its own.
+_MLLA_ENCODER = (
+    (r"patch_embed\.(.+)", r"encoder.stem.\1"),
+    (r"layers\.(\d)\.blocks\.(.+)", r"encoder.levels.\1.\2"),
+    (r"layers\.(\d)\.downsample\.(.+)", r"encoder.downs.\1.\2"),
+    (r"norm\.(.+)", r"encoder.norm.\1"),
+)
+_MLLA_DECODER = (
+    (r"layers_up\.0\.(.+)", r"decoder.ups.0.\1"),
+    (r"layers_up\.([12])\.upsample\.(.+)", r"decoder.ups.\1.\2"),
+    (r"layers_up\.([123])\.blocks\.(.+)", r"decoder.levels.<\1>.\2"),
+    (r"concat_back_dim\.([123])\.(.+)", r"decoder.reduce.<\1>.\2"),
+    (r"norm_up\.(.+)", r"decoder.norm.\1"),
+    (r"up\.expand\.(.+)", r"decoder.expand.\1"),
+    (r"up\.norm\.(.+)", r"decoder.expand_norm.\1"),
+    (r"output\.(.+)", r"decoder.output.\1"),
+)
+_MLLA_SAMPLING = (
+    (r"\.conv\.0\.", ".expand."),
+    (r"\.conv\.1\.(conv\.)?", ".sample."),
+    (r"\.conv\.2\.", ".reduce."),
+)
+
+
+def _mlla_unet(name: str) -> tuple[str, ...] | None:
+    """Our name; none for tables of positions, which ours computes; None for what is not MLLA-UNet's."""
+    name = name.removeprefix("mlla_unet.")
+    if name.endswith(".rope.rotations"):
+        return ()
+    for theirs, ours in (*_MLLA_ENCODER, *_MLLA_DECODER):
+        match = re.fullmatch(theirs, name)
+        if match is None:
+            continue
+        renamed = match.expand(ours)
+        if ".ups." in renamed or ".downs." in renamed:
+            for part, our_part in _MLLA_SAMPLING:
+                renamed = re.sub(part, our_part, renamed)
+        return (re.sub(r"<(\d)>", lambda level: str(int(level[1]) - 1), renamed),)
+    return None
+
+
+def _mlla_imagenet(name: str) -> tuple[str, ...] | None:
+    """Our name in the encoder, and in the decoder for the first two blocks of its levels."""
+    if name.startswith("head."):
+        return ()
+    if not name.startswith(("patch_embed.", "layers.", "norm.")):
+        return None
+    ours = _mlla_unet(name)
+    block = re.fullmatch(r"encoder\.levels\.([012])\.([01])\.(.+)", ours[0]) if ours else None
+    if ours and block:
+        return (*ours, f"decoder.levels.{2 - int(block[1])}.{block[2]}.{block[3]}")
+    return ours
+
+
+_RENAME: dict[str, Callable[[str], tuple[str, ...] | None]] = {
+    "lkm_unet": _lkm_unet,
+    "mlla_unet": _mlla_unet,
+    "mlla_imagenet": _mlla_imagenet,
+}

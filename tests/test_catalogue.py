@@ -63,7 +63,9 @@ def test_parameters_are_those_of_the_network(entry: Entry) -> None:
         if expected is None:
             continue
         with torch.device("meta"):
-            network = trainer.build_network_architecture(None, standard_configuration(n_axes), 1, 14, True)
+            network = trainer.build_network_architecture(
+                None, standard_configuration(n_axes), 1, 14, trainer.deep_supervision
+            )
         assert sum(parameter.numel() for parameter in network.parameters()) == expected
 
 

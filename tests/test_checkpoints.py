@@ -1,11 +1,12 @@
 """Import of released checkpoints."""
 
+import re
 import warnings
 
 import pytest
 import torch
 
-from nnunet_ext.architectures import LKMUNet
+from nnunet_ext.architectures import LKMUNet, MLLAUNet
 from nnunet_ext.checkpoints import convert_state_dict
 
 from .plans import unet_arguments
@@ -54,3 +55,43 @@ def test_foreign_weights_and_sources_are_refused() -> None:
         convert_state_dict({"vit.blocks.0.weight": torch.zeros(1)}, "lkm_unet")
     with pytest.raises(ValueError, match="source is 'monai', expected one of 'lkm_unet'"):
         convert_state_dict({}, "monai")
+
+
+def _classifier(channels: int = 3) -> dict[str, torch.Tensor]:
+    """A state dict with the names and shapes of MLLA-T, the image classifier."""
+    with torch.device("meta"):
+        encoder = MLLAUNet(channels, 2).encoder
+    weights = {}
+    for name, tensor in encoder.state_dict().items():
+        name = name.replace("stem.", "patch_embed.").replace(".expand.", ".conv.0.").replace(".reduce.", ".conv.2.")
+        name = re.sub(r"downs\.(\d)", r"layers.\1.downsample", name.replace(".sample.", ".conv.1.conv."))
+        weights[re.sub(r"levels\.(\d)\.", r"layers.\1.blocks.", name)] = tensor
+        if name.endswith("attn.qk.weight"):
+            weights[re.sub(r"levels\.(\d)\.", r"layers.\1.blocks.", name[:-9]) + "rope.rotations"] = torch.zeros(1)
+    return {**weights, "head.weight": torch.zeros(1), "head.bias": torch.zeros(1)}
+
+
+def test_imagenet_weights_fill_the_encoder_and_the_decoders_blocks() -> None:
+    weights = _classifier()
+    assert len(weights) == 517
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        converted = convert_state_dict({"model": weights}, "mlla_imagenet")
+    with torch.device("meta"):
+        network = MLLAUNet(3, 2)
+    missing, unexpected = network.load_state_dict(converted, strict=False, assign=True)
+    assert unexpected == []
+    assert {name.rsplit(".", 1)[0] for name in missing if "levels" in name} == set()
+    assert all(name.startswith("decoder.") for name in missing)
+    n_loaded = sum(network.state_dict()[name].numel() for name in converted if "running" not in name)
+    assert n_loaded == pytest.approx(26.16e6, rel=1e-3)
+    assert converted["decoder.levels.0.1.attn.qk.weight"] is weights["layers.2.blocks.1.attn.qk.weight"]
+
+
+def test_mlla_checkpoints_with_a_wrappers_prefix_load() -> None:
+    weights = {f"module.mlla_unet.{name}": tensor for name, tensor in _classifier().items() if "head" not in name}
+    converted = convert_state_dict(weights, "mlla_unet")
+    assert len(converted) == 515 - 18
+    assert "encoder.downs.2.reduce.norm.running_var" in converted
+    with pytest.warns(UserWarning, match="could not place 1 entries of mlla_unet: head.bias"):
+        convert_state_dict(weights | {"head.bias": torch.zeros(1)}, "mlla_unet")

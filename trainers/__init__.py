@@ -8,6 +8,7 @@ from typing import Any
 
 _FILES = {
     "LKMUNet": "lkm_unet",
+    "MLLAUNet": "mlla_unet",
     "MetaMambaUNet": "meta_mamba_unet",
     "MixedMLPUNet": "mixed_mlp_unet",
     "UMambaBot": "u_mamba",

@@ -107,6 +107,10 @@ class ExtTrainer(nnUNetTrainer):
             # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.
             self.print_to_log_file(f"Selective scan: {choose_backend('auto', self.device.type, float64=False)}")
 
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """nnU-Net's switch, which it turns on after validation even where there is no deep supervision."""
+        super().set_deep_supervision_enabled(enabled and self.enable_deep_supervision)
+
     def run_training(self) -> None:
         """Train; on SIGTERM or SIGUSR1 save `checkpoint_latest.pth` and leave with `EXIT_TRY_AGAIN`.
 
