@@ -21,7 +21,7 @@ USER_TRAINERS = """
 import time
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunet_ext.trainers import nnUNetTrainerLKMUNet, nnUNetTrainerLKMUNetNoMamba, nnUNetTrainerLKMUNetReleased
+from nnunet_ext import trainers
 
 class Tiny:
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
@@ -33,9 +33,14 @@ class Tiny:
         self.inference_allowed_mirroring_axes = (0,)  # two predictions per tile, not eight
         return rotation, dummy_2d, initial_patch_size, (0,)
 
-class nnUNetTrainerLKMUNetTiny(Tiny, nnUNetTrainerLKMUNet): pass
-class nnUNetTrainerLKMUNetReleasedTiny(Tiny, nnUNetTrainerLKMUNetReleased): pass
-class nnUNetTrainerLKMUNetNoMambaTiny(Tiny, nnUNetTrainerLKMUNetNoMamba): pass
+class nnUNetTrainerLKMUNetTiny(Tiny, trainers.nnUNetTrainerLKMUNet): pass
+class nnUNetTrainerLKMUNetReleasedTiny(Tiny, trainers.nnUNetTrainerLKMUNetReleased): pass
+class nnUNetTrainerLKMUNetNoMambaTiny(Tiny, trainers.nnUNetTrainerLKMUNetNoMamba): pass
+class nnUNetTrainerMLLAUNetTiny(Tiny, trainers.nnUNetTrainerMLLAUNet): pass
+class nnUNetTrainerMetaMambaUNetTiny(Tiny, trainers.nnUNetTrainerMetaMambaUNet): pass
+class nnUNetTrainerMixedMLPUNetTiny(Tiny, trainers.nnUNetTrainerMixedMLPUNet): pass
+class nnUNetTrainerMixedMLPUNetPaperTiny(Tiny, trainers.nnUNetTrainerMixedMLPUNetPaper): pass
+class nnUNetTrainerUMambaBotTiny(Tiny, trainers.nnUNetTrainerUMambaBot): pass
 
 class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNetTiny):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):

@@ -48,6 +48,22 @@ def test_regions_with_ignore_label(regions_and_ignore: StockNnUNet, trainer: str
     assert ("the whole map is one sequence" in log.replace("\n", " ")) == ("Released" in trainer)
 
 
+@pytest.mark.parametrize("network", ["MetaMambaUNet", "MixedMLPUNet", "UMambaBot", "MLLAUNet"])
+def test_every_network_trains_and_validates_in_3d(hippocampus: StockNnUNet, network: str) -> None:
+    log = hippocampus.train(4, "3d_fullres", 0, f"nnUNetTrainer{network}Tiny")
+    assert "Mean Validation Dice" in log
+
+
+@pytest.mark.parametrize("network", ["MLLAUNet", "MixedMLPUNetPaper"])
+def test_networks_published_in_2d_train_and_predict_regions(fundus: StockNnUNet, network: str) -> None:
+    trainer = f"nnUNetTrainer{network}Tiny"
+    fundus.train(21, "2d", 0, trainer)
+    images, predicted = fundus.raw / "Dataset021_Fundus" / "imagesTs", fundus.folder / network
+    options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1]
+    fundus("nnUNetv2_predict", "-i", images, "-o", predicted, "-d", 21, "-c", "2d", "-tr", trainer, *options)
+    assert len(list(predicted.glob("*.png"))) == 2
+
+
 def test_cascade_on_all_cases(hippocampus: StockNnUNet) -> None:
     def add_cascade(plans: dict) -> None:
         full = plans["configurations"]["3d_fullres"]
