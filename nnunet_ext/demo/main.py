@@ -11,7 +11,7 @@ from nnunet_ext.demo.progress import Reporter
 from nnunet_ext.demo.steps import Steps, key_of
 from nnunet_ext.demo.trainers import Budget
 
-CPU_BUDGET = Budget(epochs=16, iterations=20, validation_iterations=2)
+CPU_BUDGET = Budget(epochs=16, iterations=16, validation_iterations=2)
 """Both networks train and test within ten minutes on two CPU cores."""
 CUDA_BUDGET = Budget(epochs=20, iterations=50, validation_iterations=5)
 
