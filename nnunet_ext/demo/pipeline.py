@@ -14,8 +14,6 @@ from nnunet_ext.demo.steps import Steps, key_of
 from nnunet_ext.demo.trainers import Budget
 
 FOLD = "0"
-FEW_CORES = 2
-"""Up to this many cores PyTorch computes with one thread."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +123,11 @@ class Pipeline:
 
     @property
     def _workers(self) -> int:
-        """Data augmentation workers in training; a CPU needs its cores for the network."""
-        return max(1, min(8, (os.cpu_count() or 2) - 1)) if self.device == "cuda" else 1
+        """Data augmentation workers in training: none on a CPU, where they would take cores from the network."""
+        return max(1, min(8, (os.cpu_count() or 2) - 1)) if self.device == "cuda" else 0
 
     def _environment(self, workers: int) -> dict[str, str]:
-        environment = {
+        return {
             "nnUNet_raw": str(self._out / "nnUNet_raw"),
             "nnUNet_preprocessed": str(self._out / "nnUNet_preprocessed"),
             "nnUNet_results": str(self._out / "nnUNet_results"),
@@ -144,11 +142,6 @@ class Pipeline:
             "PYTHONUNBUFFERED": "1",
             "PYTORCH_ENABLE_MPS_FALLBACK": "1",
         }
-        if self.device == "cpu" and (os.cpu_count() or 1) <= FEW_CORES and "OMP_NUM_THREADS" not in os.environ:
-            # On maps this small two threads wait for each other longer than they save (1.3 against 1.0 s per batch);
-            # the other core prepares the next batch.
-            environment["OMP_NUM_THREADS"] = "1"
-        return environment
 
 
 class EpochLines:
