@@ -218,10 +218,13 @@ class _AskedToLeave(Exception):  # noqa: N818 - not an error
 def check_checkpoint(file: Path) -> None:
     """Raise RuntimeError, in one sentence, if `file` is damaged or is not a checkpoint of nnU-Net."""
     try:
-        if zipfile.is_zipfile(file) and (broken := zipfile.ZipFile(file).testzip()):
-            raise zipfile.BadZipFile(broken)
+        is_zip = zipfile.is_zipfile(file)
+        if is_zip:
+            with zipfile.ZipFile(file) as archive:
+                if broken := archive.testzip():
+                    raise zipfile.BadZipFile(broken)
         # Our own and nnU-Net's files hold a torch.device and numpy numbers: what nnU-Net loads itself, it trusts.
-        checkpoint = torch.load(file, map_location="cpu", weights_only=False, mmap=zipfile.is_zipfile(file))
+        checkpoint = torch.load(file, map_location="cpu", weights_only=False, mmap=is_zip)
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
