@@ -29,12 +29,23 @@ class Budget:
     iterations: int
     """Training batches per epoch."""
     validation_iterations: int
+    seed: int = 0
+    """Of weights, sampling and augmentation; with data workers in other processes only of the weights."""
 
 
 HEADER = '''"""Written by `nnunet-ext demo`: trainers with its short schedule."""
 
+import random
+
+import numpy
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+
+def set_seeds(seed):
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
 '''
 
 TRAINER = """
@@ -45,6 +56,15 @@ class {name}(recursive_find_trainer_class_by_name("{base}")):
         self.num_epochs = {epochs}
         self.num_iterations_per_epoch = {iterations}
         self.num_val_iterations_per_epoch = {validation_iterations}
+
+    def initialize(self):
+        set_seeds({seed})
+        super().initialize()
+
+    def get_dataloaders(self):
+        # Once more, so that networks of any size see the same patches.
+        set_seeds({seed})
+        return super().get_dataloaders()
 
     def on_train_start(self):
         super().on_train_start()
@@ -73,6 +93,7 @@ def write(folder: Path, trainers: list[str], budget: Budget, mirroring: bool) ->
             epochs=budget.epochs,
             iterations=budget.iterations,
             validation_iterations=budget.validation_iterations,
+            seed=budget.seed,
             parameters=PARAMETERS,
         )
         + ("" if mirroring else NO_MIRRORING)
