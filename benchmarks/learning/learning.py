@@ -42,6 +42,9 @@ def learn(data: Path, work: Path, jobs: int, reporter: Reporter) -> Results:
     """Train, predict and evaluate all trainers on one data set."""
     steps = Steps(work)
     trainers.write(work / "trainers", TRAINERS, BUDGET, mirroring=False)
+    file = work / "trainers" / trainers.FILE
+    # nnU-Net asks for as many threads as there are cores; here each core has a training of its own.
+    write_text(file, f"{file.read_text()}\n\ntorch.set_num_threads(1)\n")
     dataset, key = demo.take_data(str(data), work, steps, reporter)
     pipeline = Pipeline(dataset, work, "cpu", BUDGET, steps, reporter, key)
     pipeline.plan()
@@ -144,8 +147,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time (default: cores)")
     arguments = parser.parse_args()
     find("nnUNetv2_train")
-    # nnU-Net asks for as many threads as there are cores; here each core has a training of its own.
-    os.environ |= {"OMP_THREAD_LIMIT": "1", "NUMBA_NUM_THREADS": "1"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     made = machine()
     # Plain lines, also on a terminal: trainings run side by side.
     reporter = Reporter(Console(force_terminal=False, highlight=False, markup=False, soft_wrap=True))
