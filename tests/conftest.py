@@ -17,7 +17,7 @@ for _variable in list(os.environ):
     if _variable.startswith(("nnUNet_", "NNUNET_EXT_")):
         del os.environ[_variable]
 _startup.register()
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "2"
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # two processes run the tests on two cores
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow down the other processes of a test
 os.environ.setdefault("MPLBACKEND", "agg")
 

@@ -1,6 +1,6 @@
 """Does every trainer learn? Dice of each one and of stock nnU-Net, on the same data, plan, seed and small budget.
 
-    python benchmarks/learning/learning.py --work FOLDER RAW_DATASET [RAW_DATASET ...]
+    python benchmarks/learning/learning.py --hippocampus RAW_DATASET --fundus RAW_DATASET --work FOLDER
 
 A RAW_DATASET is a folder in nnU-Net's raw format; without labelled test images every fifth case is held out, as in
 `nnunet-ext demo`, whose steps these are. Everything runs on the CPU through nnU-Net's own commands, some trainings at
@@ -33,32 +33,68 @@ from nnunet_ext.demo.steps import Steps, write_text
 from nnunet_ext.demo.trainers import Budget
 
 HERE = Path(__file__).parent
-BUDGET = Budget(epochs=25, iterations=10, validation_iterations=1, seed=0)
-LARGEST_BATCH = 4
+BUDGET = Budget(epochs=20, iterations=20, validation_iterations=1, seed=0)
+BATCH = 2
+SPACING = {"hippocampus": (2.0, 2.0, 2.0), "fundus": None}
+"""Millimetres; None leaves it to nnU-Net. At 2 mm a small patch holds a whole hippocampus."""
 TRAINERS = [trainers.STOCK, *(entry.trainer for entry in ENTRIES)]
 
+MORE = """
 
-def learn(data: Path, work: Path, jobs: int, reporter: Reporter) -> Results:
+# nnU-Net asks for as many threads as there are cores; here each core has a training of its own.
+torch.set_num_threads(1)
+
+
+def without_mirroring(trainer):
+    configure = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
+
+    def configured(self):
+        rotation, dummy_2d, initial_patch_size, _ = configure(self)
+        self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch_size, None
+
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size = configured
+
+
+for trainer in [value for name, value in vars().items() if name.endswith("_demo")]:
+    without_mirroring(trainer)
+"""
+
+
+def learn(data: Path, spacing: tuple[float, ...] | None, work: Path, jobs: int, reporter: Reporter) -> Results:
     """Train, predict and evaluate all trainers on one data set."""
     steps = Steps(work)
-    trainers.write(work / "trainers", TRAINERS, BUDGET, mirroring=False)
-    file = work / "trainers" / trainers.FILE
-    # nnU-Net asks for as many threads as there are cores; here each core has a training of its own.
-    write_text(file, f"{file.read_text()}\n\ntorch.set_num_threads(1)\n")
+    write_trainers(work / "trainers")
     dataset, key = demo.take_data(str(data), work, steps, reporter)
-    pipeline = Pipeline(dataset, work, "cpu", BUDGET, steps, reporter, key)
+    pipeline = Pipeline(dataset, work, "cpu", BUDGET, steps, reporter, key, spacing)
     pipeline.plan()
-    limit_batch(pipeline)
+    shrink(pipeline)
     with ThreadPoolExecutor(jobs) as pool:
-        runs = list(pool.map(pipeline.run, TRAINERS))
-    return results.collect(pipeline, runs)
+        # The largest first, so that none is left alone at the end.
+        runs = {name: pool.submit(pipeline.run, name) for name in sorted(TRAINERS, key=size, reverse=True)}
+    return results.collect(pipeline, [runs[name].result() for name in TRAINERS])
 
 
-def limit_batch(pipeline: Pipeline) -> None:
-    """Make the batch of the demo's plan small: with as many patches to see, more steps teach more."""
+def size(trainer: str) -> int:
+    """Parameters of a trainer's network on the catalogue's plan, in 2D and 3D together."""
+    entries = [entry for entry in ENTRIES if entry.trainer == trainer]
+    return sum((entry.parameters_2d or 0) + (entry.parameters_3d or 0) for entry in entries)
+
+
+def write_trainers(folder: Path) -> None:
+    """The demo's short trainers, without mirroring: in so short a time front and back are too much to tell apart."""
+    trainers.write(folder, TRAINERS, BUDGET, mirroring=False)
+    file = folder / trainers.FILE
+    write_text(file, file.read_text() + MORE)
+
+
+def shrink(pipeline: Pipeline) -> None:
+    """Halve the features and limit the batch of the demo's plan: for the same time more batches, which teach more."""
     plans = json.loads(pipeline.plans_file.read_text())
     configuration = plans["configurations"][pipeline.configuration]
-    configuration["batch_size"] = min(configuration["batch_size"], LARGEST_BATCH)
+    configuration["batch_size"] = BATCH
+    network = configuration["architecture"]["arch_kwargs"]
+    network["features_per_stage"] = [features // 2 for features in network["features_per_stage"]]
     write_text(pipeline.plans_file, json.dumps(plans, indent=4))
 
 
@@ -142,7 +178,8 @@ def draw(everything: list[Results], target: Path) -> None:
 def main() -> None:
     """Run everything and write the three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+", help="folders in nnU-Net's raw format")
+    for name in SPACING:
+        parser.add_argument(f"--{name}", type=Path, required=True, help="folder in nnU-Net's raw format")
     parser.add_argument("--work", type=Path, required=True, help="folder for nnU-Net's files and the trained models")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time (default: cores)")
     arguments = parser.parse_args()
@@ -152,8 +189,8 @@ def main() -> None:
     # Plain lines, also on a terminal: trainings run side by side.
     reporter = Reporter(Console(force_terminal=False, highlight=False, markup=False, soft_wrap=True))
     everything = [
-        learn(data.resolve(), arguments.work.resolve() / data.resolve().name, arguments.jobs, reporter)
-        for data in arguments.data
+        learn(vars(arguments)[name], spacing, arguments.work.resolve() / name, arguments.jobs, reporter)
+        for name, spacing in SPACING.items()
     ]
     content = {"machine": asdict(made), "datasets": [asdict(found) for found in everything]}
     write_text(HERE / "results.json", json.dumps(content, indent=1) + "\n")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,17 @@ class Pipeline:
     """nnU-Net's commands on one dataset, in the folders below `out`."""
 
     def __init__(
-        self, dataset: Dataset, out: Path, device: str, budget: Budget, steps: Steps, reporter: Reporter, data_key: str
+        self,
+        dataset: Dataset,
+        out: Path,
+        device: str,
+        budget: Budget,
+        steps: Steps,
+        reporter: Reporter,
+        data_key: str,
+        spacing: Sequence[float] | None = None,
     ) -> None:
+        """Take `spacing` (mm, of 3D images) to resample to; None leaves that to nnU-Net."""
         self.dataset = dataset
         self.device = device
         self.budget = budget
@@ -50,7 +60,9 @@ class Pipeline:
         self._out = out
         self._steps = steps
         self._reporter = reporter
-        self._plan_key = key_of({"data": data_key, "plans": self.plans, "sizes": repr(plans.SIZES)})
+        self._spacing = [str(millimetres) for millimetres in spacing or ()]
+        plan = {"data": data_key, "plans": self.plans, "sizes": repr(plans.SIZES), "spacing": self._spacing}
+        self._plan_key = key_of(plan)
 
     @property
     def preprocessed(self) -> Path:
@@ -66,6 +78,8 @@ class Pipeline:
         """Fingerprint, plan and preprocess; then make the plan small where there is no CUDA device."""
         arguments = ["nnUNetv2_plan_and_preprocess", "-d", self.dataset.identifier, "-c", self.configuration]
         arguments += ["-np", self._processes, "-npfp", self._processes, "--verify_dataset_integrity"]
+        if self._spacing:
+            arguments += ["-overwrite_target_spacing", *self._spacing]
 
         def action() -> None:
             with self._reporter.step(f"Plan and preprocess {self.dataset.name} ({self.configuration})"):

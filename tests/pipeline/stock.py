@@ -10,14 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+from nnunet_ext.catalogue import ENTRIES
 
 from ..plans import topology
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 # As a user would write them: trainers of ours with a budget for tests, in a folder of the user's own.
-USER_TRAINERS = """
+TINY = """
 import time
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -27,30 +31,40 @@ class Tiny:
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 3, 1
+        self.save_every = 1
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
         rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = (0,)  # two predictions per tile, not eight
         return rotation, dummy_2d, initial_patch_size, (0,)
 
-class nnUNetTrainerLKMUNetTiny(Tiny, trainers.nnUNetTrainerLKMUNet): pass
-class nnUNetTrainerLKMUNetReleasedTiny(Tiny, trainers.nnUNetTrainerLKMUNetReleased): pass
-class nnUNetTrainerLKMUNetNoMambaTiny(Tiny, trainers.nnUNetTrainerLKMUNetNoMamba): pass
-class nnUNetTrainerMLLAUNetTiny(Tiny, trainers.nnUNetTrainerMLLAUNet): pass
-class nnUNetTrainerMetaMambaUNetTiny(Tiny, trainers.nnUNetTrainerMetaMambaUNet): pass
-class nnUNetTrainerMixedMLPUNetTiny(Tiny, trainers.nnUNetTrainerMixedMLPUNet): pass
-class nnUNetTrainerMixedMLPUNetPaperTiny(Tiny, trainers.nnUNetTrainerMixedMLPUNetPaper): pass
-class nnUNetTrainerUMambaBotTiny(Tiny, trainers.nnUNetTrainerUMambaBot): pass
-
-class nnUNetTrainerLKMUNetLong(nnUNetTrainerLKMUNetTiny):
+class Long(Tiny):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch = 3, 20
+        self.save_every = 50
 
     def train_step(self, batch):
         time.sleep(0.25)  # an epoch of five seconds and more, so that a signal after two falls into it
         return super().train_step(batch)
+
+class TwoEpochs(Tiny):
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 2
+
+    def train_step(self, batch):
+        time.sleep(0.5)
+        return super().train_step(batch)
+
+class nnUNetTrainerLKMUNetLong(Long, trainers.nnUNetTrainerLKMUNet): pass
 """
+BUDGETS = ("Tiny", "TwoEpochs")
+USER_TRAINERS = TINY + "".join(
+    f"class {entry.trainer}{budget}({budget}, trainers.{entry.trainer}): pass\n"
+    for entry in ENTRIES
+    for budget in BUDGETS
+)
 
 
 class StockNnUNet:
@@ -71,7 +85,6 @@ class StockNnUNet:
             "nnUNet_extTrainer": str(trainers),
             "nnUNet_def_n_proc": "1",
             "nnUNet_n_proc_DA": "1",
-            "OMP_NUM_THREADS": "2",
         }
 
     def __call__(self, command: str, *arguments: object, fails: bool = False, **environment: str | None) -> str:
@@ -99,6 +112,17 @@ class StockNnUNet:
             start_new_session=True,
         )
 
+    @staticmethod
+    def read_until(process: "subprocess.Popen[str]", text: str) -> list[str]:
+        """Read what a started command prints until a line holds `text`."""
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if text in line:
+                return lines
+        raise AssertionError(f"the command ended without printing {text!r}:\n{''.join(lines)}")
+
     def train(self, dataset: int, configuration: str, fold: int | str, trainer: str, *more: object) -> str:
         """`nnUNetv2_train` on the CPU."""
         return self("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *more)
@@ -117,6 +141,14 @@ class StockNnUNet:
         plans = json.loads(file.read_text())
         edit(plans)
         file.write_text(json.dumps(plans))
+
+    def predict(self, dataset: int, configuration: str, fold: int, trainer: str) -> Path:
+        """`nnUNetv2_predict` of the test images; returns the folder of the predictions."""
+        images = next(self.raw.glob(f"Dataset{dataset:03d}_*")) / "imagesTs"
+        predicted = self.folder / f"predicted_{dataset}_{configuration}_{trainer}"
+        model = ["-d", dataset, "-c", configuration, "-f", fold, "-tr", trainer]
+        self("nnUNetv2_predict", "-i", images, "-o", predicted, *model, "-device", "cpu", "-npp", 1, "-nps", 1)
+        return predicted
 
     def model(self, trainer: str, configuration: str) -> Path:
         """The folder of a trained model."""
@@ -167,3 +199,16 @@ def copy_cases(source: Path, target: Path, n_train: int, n_test: int) -> None:
         for image in (source / "imagesTr").glob(f"{label.name.removesuffix(ending)}_*{ending}"):
             shutil.copy(image, target / f"images{part}")
     (target / "dataset.json").write_text(json.dumps(description | {"numTraining": n_train}))
+
+
+def relabel(source: Path, target: Path, labels: dict[str, Any], ignored: int) -> None:
+    """Copy a raw data set of NIfTI files, with other `labels` in dataset.json and a slab of `ignored` in each map."""
+    shutil.copytree(source, target)
+    reader = SimpleITKIO()
+    for file in target.glob("labels*/*.nii.gz"):
+        segmentation, properties = reader.read_seg(str(file))
+        segmentation = segmentation[0].astype(np.uint8)
+        segmentation[: segmentation.shape[0] // 5] = ignored
+        reader.write_seg(segmentation, str(file), properties)
+    description = json.loads((target / "dataset.json").read_text())
+    (target / "dataset.json").write_text(json.dumps(description | labels))
