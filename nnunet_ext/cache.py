@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept between runs."""
+"""Where compiled kernels and downloads are kept between runs."""
 
 import os
 from pathlib import Path
@@ -10,4 +10,17 @@ def cache_folder() -> Path:
     Raises:
         RuntimeError: the user has no home folder.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnunet_ext" / "numba"
+    return _our_cache() / "numba"
+
+
+def download_folder() -> Path:
+    """The user's cache folder for downloads, where a file is named by its checksum; it need not exist.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    return _our_cache() / "downloads"
+
+
+def _our_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnunet_ext"

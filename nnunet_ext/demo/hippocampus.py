@@ -3,26 +3,19 @@
 Address and MD5 are those that MONAI's DecathlonDataset uses.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import tarfile
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from nnunet_ext.demo.errors import DemoError
+from nnunet_ext.download import Advance, ChecksumError, download, verify
 
 URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
 MD5 = "9d24dba78a72977dbd1d2e110310f31b"
 ARCHIVE = "Task04_Hippocampus.tar"
 NAME = "Dataset004_Hippocampus"
-SECONDS_WITHOUT_ANSWER = 30
-CHUNK = 1 << 20
-
-Advance = Callable[[float, str], None]
-"""Called with the fraction done (0 to 1) and a few words."""
 
 
 def fetch(folder: Path, archive: Path | None, advance: Advance) -> Path:
@@ -38,14 +31,13 @@ def fetch(folder: Path, archive: Path | None, advance: Advance) -> Path:
     if archive is None:
         archive = folder / ARCHIVE
         if not archive.is_file():
-            download(URL, archive, advance)
+            _download(archive, advance)
     if not archive.is_file():
         raise DemoError(f"{archive} is not there.")
-    found = md5(archive)
-    if found != MD5:
-        raise DemoError(
-            f"{archive} is not the archive of MSD Task04 (MD5 {found}, expected {MD5}); delete it and try again."
-        )
+    try:
+        verify(archive, "md5", MD5)
+    except ChecksumError as error:
+        raise DemoError(f"{archive} is not the archive of MSD Task04 ({error}); delete it and try again.") from error
     unpacked = folder / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
@@ -61,32 +53,14 @@ def fetch(folder: Path, archive: Path | None, advance: Advance) -> Path:
     return done
 
 
-def download(url: str, target: Path, advance: Advance) -> None:
-    """Write what `url` holds to `target`, whole or not at all; DemoError if the network does not let us."""
-    part = target.with_name(target.name + ".part")
+def _download(archive: Path, advance: Advance) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS_WITHOUT_ANSWER) as answer, part.open("wb") as file:
-            total = int(answer.headers.get("Content-Length") or 0)
-            done = 0
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                advance(done / total if total else 0.0, f"{done / 1e6:.0f} MB")
-            if total and done != total:
-                raise OSError(f"the connection ended after {done} of {total} bytes")
-    except OSError as error:
-        part.unlink(missing_ok=True)
+        download(URL, archive, "md5", MD5, advance)
+    except (OSError, ChecksumError) as error:
         raise DemoError(
-            f"Cannot download {url} ({getattr(error, 'reason', None) or error}): download it by hand on a machine with "
+            f"Cannot download {URL} ({getattr(error, 'reason', None) or error}): download it by hand on a machine with "
             f"network access and run the demo with --data /path/to/{ARCHIVE}."
         ) from error
-    os.replace(part, target)
-
-
-def md5(path: Path) -> str:
-    """The file's MD5 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def convert(task: Path, target: Path) -> None:

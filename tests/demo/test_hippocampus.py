@@ -8,6 +8,7 @@ import pytest
 
 from nnunet_ext.demo import hippocampus
 from nnunet_ext.demo.errors import DemoError
+from nnunet_ext.download import file_checksum
 
 from .raw import write_raw
 
@@ -37,7 +38,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_archive_is_converted(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hippocampus, "MD5", hippocampus.md5(archive))
+    monkeypatch.setattr(hippocampus, "MD5", file_checksum(archive, "md5"))
     folder = hippocampus.fetch(tmp_path / "downloads", archive, _ignore)
     description = json.loads((folder / "dataset.json").read_text())
     assert description["labels"] == {"background": 0, "Anterior": 1, "Posterior": 2}
@@ -47,7 +48,7 @@ def test_archive_is_converted(tmp_path: Path, archive: Path, monkeypatch: pytest
 
 
 def test_download_and_second_run(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hippocampus, "MD5", hippocampus.md5(archive))
+    monkeypatch.setattr(hippocampus, "MD5", file_checksum(archive, "md5"))
     monkeypatch.setattr(hippocampus, "URL", archive.as_uri())
     shown: list[float] = []
     folder = hippocampus.fetch(tmp_path / "downloads", None, lambda done, _: shown.append(done))
@@ -80,7 +81,7 @@ def test_files_outside_the_folder_are_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "file").write_text("x")
     with tarfile.open(evil, "w") as tar:
         tar.add(tmp_path / "file", "../../outside")
-    monkeypatch.setattr(hippocampus, "MD5", hippocampus.md5(evil))
+    monkeypatch.setattr(hippocampus, "MD5", file_checksum(evil, "md5"))
     with pytest.raises(DemoError, match="cannot be unpacked"):
         hippocampus.fetch(tmp_path / "a" / "b" / "downloads", evil, _ignore)
     assert not list(tmp_path.rglob("outside"))
