@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import nn
 
 from .base import ExtTrainer, add_short_variants
+from .schedules import EpochSchedule
 
 WARMUP_EPOCHS = 5
 
@@ -54,25 +54,18 @@ class nnUNetTrainerMixedMLPUNetPaper(nnUNetTrainerMixedMLPUNet):
         )
         return labels
 
-    def configure_optimizers(self) -> tuple[torch.optim.SGD, PolyLRScheduler]:
+    def configure_optimizers(self) -> tuple[torch.optim.SGD, EpochSchedule]:
         """SGD, and the schedule that starts with a warm-up."""
         optimizer = torch.optim.SGD(
             self.network.parameters(), self.initial_lr, momentum=0.9, weight_decay=self.weight_decay
         )
-        return optimizer, WarmupPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        return optimizer, EpochSchedule(optimizer, self.learning_rate)
 
-
-class WarmupPolyLRScheduler(PolyLRScheduler):
-    """nnU-Net's polynomial decay, after `WARMUP_EPOCHS` epochs in which the learning rate grows linearly."""
-
-    def step(self, current_step: int | None = None) -> None:
-        """Set the learning rate of an epoch; None, of the next one."""
-        epoch = self.ctr if current_step in (None, -1) else current_step
-        super().step(current_step)
+    def learning_rate(self, epoch: int) -> float:
+        """Grows linearly for `WARMUP_EPOCHS` epochs, then decays polynomially."""
         if epoch < WARMUP_EPOCHS:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.initial_lr * (epoch + 1) / WARMUP_EPOCHS
-            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            return self.initial_lr * (epoch + 1) / WARMUP_EPOCHS
+        return self.initial_lr * (1 - epoch / self.num_epochs) ** 0.9
 
 
 add_short_variants([nnUNetTrainerMixedMLPUNet, nnUNetTrainerMixedMLPUNetPaper], globals())
