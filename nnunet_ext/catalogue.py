@@ -81,6 +81,14 @@ ENTRIES = (
         "parameter counts equal the authors' code; unit tests",
     ),
     Entry(
+        "nnUNetTrainerMLLAUNetReleased",
+        "MLLA-UNet T with its authors' recipe: AdamW, cosine decay, 120 epochs",
+        28_505_056,
+        29_421_088,
+        "github.com/csyfjiang/MLLA-UNet, the script for WORD",
+        "unit tests",
+    ),
+    Entry(
         "nnUNetTrainerUMambaBot",
         "U-Mamba Bot: one Mamba at the bottleneck of the same residual U-Net",
         86_171_714,

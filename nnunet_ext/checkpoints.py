@@ -2,13 +2,44 @@
 
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Source = Literal["lkm_unet", "mlla_unet", "mlla_imagenet"]
 StateDict = dict[str, Tensor]
+
+
+class DamagedFileError(ValueError):
+    """A file is not what `torch.save` wrote, or no longer."""
+
+
+def read_checkpoint(file: Path, *, weights_only: bool) -> Any:
+    """What `torch.save` wrote to `file`, its tensors on the CPU.
+
+    Args:
+        file: the file.
+        weights_only: read tensors and plain values only; other objects could be code, so they need a trusted file.
+
+    Raises:
+        OSError: if the file cannot be opened.
+        DamagedFileError: if it cannot be read.
+    """
+    try:
+        is_zip = zipfile.is_zipfile(file)
+        if is_zip:
+            with zipfile.ZipFile(file) as archive:
+                if broken := archive.testzip():
+                    raise zipfile.BadZipFile(broken)
+        return torch.load(file, map_location="cpu", weights_only=weights_only, mmap=is_zip)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
+        raise DamagedFileError(f"{file} is damaged and cannot be read ({type(error).__name__})") from error
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], source: Source) -> StateDict:

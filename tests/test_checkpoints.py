@@ -1,6 +1,5 @@
 """Import of released checkpoints."""
 
-import re
 import warnings
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from nnunet_ext.architectures import LKMUNet, MLLAUNet
 from nnunet_ext.checkpoints import convert_state_dict
 
+from .helpers.mlla import classifier
 from .plans import unet_arguments
 
 
@@ -57,18 +57,9 @@ def test_foreign_weights_and_sources_are_refused() -> None:
         convert_state_dict({}, "monai")
 
 
-def _classifier(channels: int = 3) -> dict[str, torch.Tensor]:
-    """A state dict with the names and shapes of MLLA-T, the image classifier."""
+def _classifier() -> dict[str, torch.Tensor]:
     with torch.device("meta"):
-        encoder = MLLAUNet(channels, 2).encoder
-    weights = {}
-    for name, tensor in encoder.state_dict().items():
-        name = name.replace("stem.", "patch_embed.").replace(".expand.", ".conv.0.").replace(".reduce.", ".conv.2.")
-        name = re.sub(r"downs\.(\d)", r"layers.\1.downsample", name.replace(".sample.", ".conv.1.conv."))
-        weights[re.sub(r"levels\.(\d)\.", r"layers.\1.blocks.", name)] = tensor
-        if name.endswith("attn.qk.weight"):
-            weights[re.sub(r"levels\.(\d)\.", r"layers.\1.blocks.", name[:-9]) + "rope.rotations"] = torch.zeros(1)
-    return {**weights, "head.weight": torch.zeros(1), "head.bias": torch.zeros(1)}
+        return classifier(MLLAUNet(3, 2).encoder)
 
 
 def test_imagenet_weights_fill_the_encoder_and_the_decoders_blocks() -> None:

@@ -4,7 +4,6 @@ import os
 import sys
 import time
 import traceback
-import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_ext.blocks.mamba import StateSpaceModel
+from nnunet_ext.checkpoints import DamagedFileError, read_checkpoint
 from nnunet_ext.ops.selective_scan.registry import choose_backend
 
 from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
@@ -89,6 +89,12 @@ class ExtTrainer(nnUNetTrainer):
         )
         network.check_patch_size(configuration_manager.patch_size)
         return network
+
+    @property
+    def bare_network(self) -> Any:
+        """The network itself, out of the wrappers of distributed training and of torch.compile."""
+        network = self.network.module if self.is_ddp else self.network
+        return getattr(network, "_orig_mod", network)
 
     def on_train_start(self) -> None:
         """nnU-Net's start, after clearing away what a kill while saving left."""
@@ -218,20 +224,10 @@ class _AskedToLeave(Exception):  # noqa: N818 - not an error
 def check_checkpoint(file: Path) -> None:
     """Raise RuntimeError, in one sentence, if `file` is damaged or is not a checkpoint of nnU-Net."""
     try:
-        is_zip = zipfile.is_zipfile(file)
-        if is_zip:
-            with zipfile.ZipFile(file) as archive:
-                if broken := archive.testzip():
-                    raise zipfile.BadZipFile(broken)
         # Our own and nnU-Net's files hold a torch.device and numpy numbers: what nnU-Net loads itself, it trusts.
-        checkpoint = torch.load(file, map_location="cpu", weights_only=False, mmap=is_zip)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
-        raise RuntimeError(
-            f"{file} is damaged and cannot be read ({type(error).__name__}): "
-            "delete it, and --c continues from the checkpoint before it"
-        ) from error
+        checkpoint = read_checkpoint(file, weights_only=False)
+    except DamagedFileError as error:
+        raise RuntimeError(f"{error}: delete it, and --c continues from the checkpoint before it") from error
     if not isinstance(checkpoint, dict) or not {"network_weights", "optimizer_state"} <= checkpoint.keys():
         raise RuntimeError(
             f"{file} is not a checkpoint that nnU-Net wrote (it has no network_weights and optimizer_state): "

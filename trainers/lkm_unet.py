@@ -27,9 +27,7 @@ class nnUNetTrainerLKMUNet(ExtTrainer):
     def initialize(self) -> None:
         """Also write into the training log which windows this plan gives."""
         super().initialize()
-        network = self.network.module if self.is_ddp else self.network
-        network = getattr(network, "_orig_mod", network)
-        rows = network.plan_of_windows(self.configuration_manager.patch_size)
+        rows = self.bare_network.plan_of_windows(self.configuration_manager.patch_size)
         for row in rows:
             self.print_to_log_file(str(row), add_timestamp=False)
         whole_maps = [f"{row.layer} of stage {row.stage}" for row in rows if row.window is None]
