@@ -27,7 +27,7 @@ Glossary: PiM, pixel-level Mamba, over the voxels of windows. PaM, patch-level M
 bidirectional Mamba. LKM, large kernel Mamba: PiM then PaM. k, exponent of the window size at a stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -35,7 +35,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.options import check_option
+from nnunet_ext.architectures.options import are_positive, check_option
 from nnunet_ext.architectures.residual_unet import ResidualUNet
 from nnunet_ext.blocks.bidirectional import BidirectionalMamba
 from nnunet_ext.blocks.recompute import Recomputing
@@ -246,7 +246,9 @@ def _window_rules(windows: Windows, strides: Sequence[Sequence[int]]) -> list[Wi
         return [FixedWindow(tuple(f * w for w in RELEASED_WINDOW[n_axes]), fallback=True) for f in factors]
     if isinstance(windows, str):
         raise ValueError(f"windows is {windows!r}, expected 'derived', 'released' or one window per stage")
-    sizes = [tuple(window) for window in windows]
-    if len(sizes) != n_stages or any(len(size) != n_axes or min(size) < 1 for size in sizes):
-        raise ValueError(f"windows is {sizes}, expected {n_stages} windows of {n_axes} positive numbers, one per stage")
-    return [FixedWindow(size, fallback=False) for size in sizes]
+    sizes = list(windows) if isinstance(windows, Iterable) else []
+    if len(sizes) != n_stages or not all(are_positive(size, n_axes) for size in sizes):
+        raise ValueError(
+            f"windows is {windows}, expected {n_stages} windows of {n_axes} positive numbers, one per stage"
+        )
+    return [FixedWindow(tuple(size), fallback=False) for size in sizes]

@@ -37,7 +37,7 @@ import torch
 from dynamic_network_architectures.building_blocks.helper import get_matching_pool_op
 from torch import Tensor, nn
 
-from nnunet_ext.architectures.options import check_option
+from nnunet_ext.architectures.options import are_positive, check_option, check_size
 from nnunet_ext.architectures.unet import StageShape, UNet
 from nnunet_ext.blocks.local_token_mixing import MOST_TOKENS, MultiScaleMLP, Perceptron
 from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, strided, values
@@ -111,15 +111,18 @@ class MixedMLPUNet(UNet):
             block_counts = (1,)
         if block_counts is not None and (block_sizes is not None or patch_size is None):
             raise ValueError("blocks per side of the map need patch_size, and no block_sizes")
+        if not ratio > 0:
+            raise ValueError(f"ratio is {ratio}, expected a positive number")
         for name, numbers in (("block_sizes", block_sizes), ("block_counts", block_counts)):
-            if numbers is not None and (len(numbers) == 0 or min(numbers) < 1):
-                raise ValueError(f"{name} is {tuple(numbers)}, expected one positive number per group of channels")
+            if numbers is not None and not are_positive(numbers):
+                raise ValueError(f"{name} is {numbers}, expected one positive number per group of channels")
 
         def blocks(shape: StageShape) -> list[tuple[int, ...]] | None:
             """The blocks of a stage's groups; None: too large for an MMLP."""
             if block_counts is None or patch_size is None:
                 sides = block_sizes or BLOCK_SIZES[len(shape.stride)]
                 return [tuple(side if kernel > 1 else 1 for kernel in shape.kernel_size) for side in sides]
+            check_size("patch_size", patch_size, len(shape.stride))
             size = strided(patch_size, shape.downsampling)
             found = [tuple(-(-length // count) for length in size) for count in block_counts]
             return None if max(map(prod, found)) > MOST_TOKENS else found

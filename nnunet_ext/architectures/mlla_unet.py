@@ -22,6 +22,7 @@ Ours, not published:
 
 With `follow_plan` the plan's first five pooling strides become those of the stem (two) and of the EDSMs (three).
 Further stages of the plan are left out, missing ones have stride 1: a thin axis is halved no more often than planned.
+The plan's kernel sizes are not followed: all kernels have 3 voxels on every axis, a thin one too.
 
 Glossary: C, `embed_dim`, channels of level 0; level i has 2^i C. K, classes. EDSM and EUSM, efficient down- and
 up-sampling. MLLA, Mamba-like linear attention. Level, blocks at one resolution: 0 the stem's output, 3 the bottleneck.
@@ -37,6 +38,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.deep_supervision import Switchable
+from nnunet_ext.architectures.options import are_positive, check_image, check_operators, check_positive, check_size
 from nnunet_ext.blocks.channels_last import unfold_voxels
 from nnunet_ext.blocks.efficient_sampling import EfficientDownsampling, EfficientUpsampling, Stem
 from nnunet_ext.blocks.mlla import MLLABlock
@@ -122,12 +125,12 @@ class MLLAUNet(nn.Module):
         super().__init__()
         if unknown := plan.keys() - UNUSED_PLAN_OPTIONS:
             raise TypeError(f"MLLAUNet has no option {', '.join(sorted(unknown))}")
-        if conv_op not in (nn.Conv2d, nn.Conv3d):
-            raise ValueError(f"conv_op is {conv_op}, expected torch.nn.Conv2d or torch.nn.Conv3d")
+        n_axes = check_operators(conv_op, norm_op=norm_op)
+        check_positive(input_channels=input_channels, num_classes=num_classes)
         _check_sizes(embed_dim, depths, decoder_depths, num_heads, drop_path)
-        n_axes = 2 if conv_op is nn.Conv2d else 3
         if follow_plan is None:
             follow_plan = n_axes == 3
+        self.follow_plan = follow_plan
         if isinstance(strides, int):
             raise ValueError("strides is one number, expected one entry per stage of the plan")
         plan_strides = None if strides is None else _plan_strides(strides, n_axes)
@@ -156,6 +159,7 @@ class MLLAUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Image (B, input_channels, *size) -> logits (B, K, *size); with deep supervision a list, see the class."""
         size = x.shape[2:]
+        check_image(x, len(self.strides[0]))
         ends = [-length % step for length, step in zip(size, self.total_stride, strict=True)]
         if any(ends):
             x = F.pad(x, [pad for end in reversed(ends) for pad in (0, end)])
@@ -172,31 +176,30 @@ class MLLAUNet(nn.Module):
 
     def stage_sizes(self, patch_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of the map of each encoder level for a patch."""
+        check_size("the patch size", patch_size, len(self.strides[0]))
         padded = self._padded(patch_size)
         return [strided(padded, step) for step in _products(self.strides)]
 
     def check_patch_size(self, patch_size: Sequence[int]) -> None:
         """Raise ValueError, with the remedy, if the network cannot be trained on patches of this size."""
-        n_axes = len(self.strides[0])
-        if len(patch_size) != n_axes:
-            raise ValueError(f"the patch size {tuple(patch_size)} must have {n_axes} axes, as the plan's convolutions")
+        bottleneck = self.stage_sizes(patch_size)[-1]
         coarsest = self.decoder.scales[-1]
         if self.decoder.deep_supervision and any(s % step for s, step in zip(patch_size, coarsest, strict=True)):
             raise ValueError(
                 f"the patch size {tuple(patch_size)} is not a multiple of {coarsest}, the coarsest scale of deep "
                 "supervision: change the patch size in the plans file, plan again, or train without deep supervision"
             )
-        if self.encoder.needs_two_voxels and prod(self.stage_sizes(patch_size)[-1]) < 2:
+        if prod(bottleneck) < 2:
+            # Batch normalisation could train on batches, but would leave nothing of one voxel per image but its sign.
+            fewer = "a plan with fewer stages" if self.follow_plan else '"follow_plan": true in the plan\'s arch_kwargs'
             raise ValueError(
-                f"the patch size {tuple(patch_size)} leaves one voxel at the bottleneck, which instance normalisation "
-                f"cannot train on: use a patch of at least {tuple(2 * s for s in self.total_stride)}, or a plan with "
-                "fewer stages"
+                f"the patch size {tuple(patch_size)} leaves one voxel at the bottleneck, which normalisation cannot "
+                f"train on: use a patch larger than {self.total_stride} on an axis, or {fewer}"
             )
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Number of feature map values for one patch, nnU-Net's measure of memory."""
-        if len(input_size) != len(self.strides[0]):
-            raise ValueError(f"input_size {tuple(input_size)} must have {len(self.strides[0])} axes, without channels")
+        check_size("input_size", input_size, len(self.strides[0]))
         padded = self._padded(input_size)
         return sum(part.compute_conv_feature_map_size(padded) for part in (self.encoder, self.decoder))
 
@@ -236,7 +239,6 @@ class Encoder(nn.Module):
 
     def __init__(self, spec: ConvSpec, input_channels: int, levels: Sequence[LevelSpec], steps: Strides):
         super().__init__()
-        self.needs_two_voxels = spec.norm_op in (nn.InstanceNorm2d, nn.InstanceNorm3d)
         self.stem = Stem(spec, input_channels, levels[0].channels, steps[:2])
         self.levels = nn.ModuleList(level.blocks(len(level.drop_path)) for level in levels)
         self.downs = nn.ModuleList(
@@ -268,7 +270,7 @@ class Encoder(nn.Module):
         return total
 
 
-class Decoder(nn.Module):
+class Decoder(Switchable):
     """EUSM, the skip connection and blocks per level; then the expansion to the image's size and the head."""
 
     def __init__(
@@ -281,8 +283,7 @@ class Decoder(nn.Module):
         scales: Strides,
         deep_supervision: bool,
     ):
-        super().__init__()
-        self.deep_supervision = deep_supervision
+        super().__init__(deep_supervision, has_heads=deep_supervision)
         self.num_classes = num_classes
         self.strides = strides
         self.scales = scales
@@ -386,15 +387,15 @@ def _plan_strides(strides: Sequence[int | Sequence[int]], n_axes: int) -> list[t
 def _check_sizes(
     embed_dim: int, depths: Sequence[int], decoder_depths: Sequence[int], num_heads: Sequence[int], drop_path: float
 ) -> None:
-    if embed_dim < 2 or embed_dim % 2:
+    if not are_positive([embed_dim]) or embed_dim % 2:
         raise ValueError(f"embed_dim is {embed_dim}, expected a positive even number")
     for name, numbers, length in (
         ("depths", depths, N_LEVELS),
         ("decoder_depths", decoder_depths, N_LEVELS - 1),
         ("num_heads", num_heads, N_LEVELS),
     ):
-        if len(numbers) != length or min(numbers) < 1:
-            raise ValueError(f"{name} is {tuple(numbers)}, expected {length} positive numbers, one per level")
+        if not are_positive(numbers, length):
+            raise ValueError(f"{name} is {numbers}, expected {length} positive numbers, one per level")
     for decoder, encoder in zip(decoder_depths, depths[-2::-1], strict=True):
         if decoder > encoder:
             raise ValueError(

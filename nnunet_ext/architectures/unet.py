@@ -15,6 +15,8 @@ from dynamic_network_architectures.building_blocks.helper import get_matching_co
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
+from nnunet_ext.architectures.deep_supervision import Switchable
+from nnunet_ext.architectures.options import are_positive, check_image, check_operators, check_positive, check_size
 from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, strided, values
 
 PerStage = int | Sequence[int]
@@ -80,7 +82,7 @@ class UNet(nn.Module):
         upsampling_bias: bias of the transposed convolutions, None: `conv_bias`.
 
     Raises:
-        ValueError: for fewer than two stages, or arguments that contradict each other.
+        ValueError: for fewer than two stages, impossible values, or arguments that contradict each other.
     """
 
     def __init__(
@@ -118,8 +120,8 @@ class UNet(nn.Module):
         blocks = n_conv_per_stage if n_blocks_per_stage is None else n_blocks_per_stage
         if blocks is None or None not in (n_conv_per_stage, n_blocks_per_stage):
             raise ValueError("give either n_conv_per_stage or n_blocks_per_stage, the blocks of each stage")
-        if deep_supervision and not auxiliary_heads:
-            raise ValueError("deep_supervision needs the auxiliary heads: leave auxiliary_heads=True")
+        n_axes = check_operators(conv_op, norm_op=norm_op, dropout_op=dropout_op)
+        check_positive(input_channels=input_channels, num_classes=num_classes)
         spec = ConvSpec(
             conv_op,
             conv_bias,
@@ -130,12 +132,13 @@ class UNet(nn.Module):
             nonlin,
             nonlin_kwargs or {},
         )
-        if conv_op not in (nn.Conv2d, nn.Conv3d):
-            raise ValueError(f"conv_op is {conv_op}, expected torch.nn.Conv2d or torch.nn.Conv3d")
-        n_axes = 2 if conv_op is nn.Conv2d else 3
         self.strides = _per_axis("strides", strides, n_stages, n_axes)
+        if set(self.strides[0]) != {1}:
+            raise ValueError(f"strides is {strides}, expected 1 in the first stage, as in nnU-Net's plans")
         self.features = _per_stage("features_per_stage", features_per_stage, n_stages)
         kernels = _per_axis("kernel_sizes", kernel_sizes, n_stages, n_axes)
+        if not all(side % 2 for kernel in kernels for side in kernel):
+            raise ValueError(f"kernel_sizes is {kernel_sizes}, expected odd numbers, which keep the size of a map")
         counts_blocks = n_blocks_per_stage is not None
         n_blocks = _per_stage("n_conv_per_stage or n_blocks_per_stage", blocks, n_stages)
         n_blocks_up = _per_stage("n_conv_per_stage_decoder", n_conv_per_stage_decoder, n_stages - 1)[::-1]
@@ -163,9 +166,10 @@ class UNet(nn.Module):
         """Image (B, input_channels, *size) -> logits (B, num_classes, *size), or one tensor per decoder stage.
 
         Raises:
-            ValueError: if the image's size is not a multiple of the product of the strides.
+            ValueError: for an image of other axes, or whose size is not a multiple of the product of the strides.
         """
         step = self.total_stride
+        check_image(x, len(step))
         if any(size % s for size, s in zip(x.shape[2:], step, strict=True)):
             raise ValueError(
                 f"the image has size {tuple(x.shape[2:])}, but this network needs multiples of {step}, "
@@ -180,6 +184,7 @@ class UNet(nn.Module):
 
     def stage_sizes(self, patch_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of the feature map of each encoder stage for a patch."""
+        check_size("the patch size", patch_size, len(self.strides[0]))
         sizes = []
         size = tuple(patch_size)
         for stride in self.strides:
@@ -190,12 +195,12 @@ class UNet(nn.Module):
     def check_patch_size(self, patch_size: Sequence[int]) -> None:
         """Raise ValueError, with the remedy, if the network cannot be trained on patches of this size."""
         step = self.total_stride
-        if any(size % s or size < s for size, s in zip(patch_size, step, strict=True)):
+        bottleneck = self.stage_sizes(patch_size)[-1]
+        if any(size % s for size, s in zip(patch_size, step, strict=True)):
             raise ValueError(
                 f"the patch size {tuple(patch_size)} is not a multiple of {step}, the product of the plan's strides: "
                 "change the patch size in the plans file, or plan again"
             )
-        bottleneck = self.stage_sizes(patch_size)[-1]
         if prod(bottleneck) < 2:
             raise ValueError(
                 f"the patch size {tuple(patch_size)} leaves one voxel at the bottleneck, which instance normalisation "
@@ -204,8 +209,7 @@ class UNet(nn.Module):
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Number of feature map values for one patch, nnU-Net's measure of memory."""
-        if len(input_size) != len(self.strides[0]):
-            raise ValueError(f"input_size {tuple(input_size)} must have {len(self.strides[0])} axes, without channels")
+        check_size("input_size", input_size, len(self.strides[0]))
         return sum(part.compute_conv_feature_map_size(input_size) for part in (self.encoder, self.decoder))
 
     @staticmethod
@@ -246,7 +250,7 @@ class Encoder(nn.Module):
         return total
 
 
-class Decoder(nn.Module):
+class Decoder(Switchable):
     """Transposed convolution, concatenation with the skip, convolutions and a head, per level."""
 
     def __init__(
@@ -260,8 +264,7 @@ class Decoder(nn.Module):
         auxiliary_heads: bool,
         upsampling_bias: bool,
     ):
-        super().__init__()
-        self.deep_supervision = deep_supervision
+        super().__init__(deep_supervision, auxiliary_heads)
         self.num_classes = num_classes
         self.skip_features = features[-2::-1]
         self.strides = strides
@@ -311,6 +314,8 @@ def _per_stage(name: str, value: PerStage, n_stages: int) -> list[int]:
     values_ = [value] * n_stages if isinstance(value, int) else list(value)
     if len(values_) != n_stages:
         raise ValueError(f"{name} has {len(values_)} entries, expected {n_stages}, one per stage")
+    if not are_positive(values_):
+        raise ValueError(f"{name} is {value}, expected numbers of at least 1")
     return values_
 
 
@@ -319,6 +324,6 @@ def _per_axis(name: str, value: PerAxis | Sequence[PerAxis], n_stages: int, n_ax
     if len(entries) != n_stages:
         raise ValueError(f"{name} has {len(entries)} entries, expected {n_stages}, one per stage")
     tuples = [(entry,) * n_axes if isinstance(entry, int) else tuple(entry) for entry in entries]
-    if any(len(entry) != n_axes for entry in tuples):
-        raise ValueError(f"{name} is {value}, expected {n_axes} numbers per stage, one per axis")
+    if not all(are_positive(entry, n_axes) for entry in tuples):
+        raise ValueError(f"{name} is {value}, expected {n_axes} numbers of at least 1 per stage, one per axis")
     return tuples

@@ -59,7 +59,7 @@ class SSMOptions:
         """Check the values."""
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if kind is int and value < 1:
+            if kind is int and not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name} is {value}, expected at least 1")
             if kind is not int and value not in get_args(kind):
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, get_args(kind)))}")

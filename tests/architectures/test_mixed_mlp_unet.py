@@ -164,7 +164,7 @@ def test_weights_do_not_depend_on_the_patch_size_only_on_the_plan() -> None:
         ({"token_mixing": "global"}, "blocks per side of the map need patch_size"),
         ({"token_mixing": "global", "block_sizes": (2,)}, "has one block: leave out block_sizes"),
         ({"token_mixing": "global", "patch_size": (2048, 2048)}, "none of this plan's 4 stages may have an MMLP"),
-        ({"auxiliary_heads": False, "deep_supervision": True}, "deep_supervision needs the auxiliary heads"),
+        ({"auxiliary_heads": False, "deep_supervision": True}, "this network was built without its auxiliary heads"),
     ],
 )
 def test_wrong_options_get_one_clear_sentence(options: dict[str, Any], message: str) -> None:

@@ -202,3 +202,17 @@ def test_wrong_patches_get_one_clear_sentence() -> None:
         network.check_patch_size((4, 4, 4))
     with pytest.raises(ValueError, match="must have 3 axes"):
         network.compute_conv_feature_map_size((16, 24))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 31)])
+def test_one_voxel_at_the_bottleneck_is_refused_in_2d(size: tuple[int, int]) -> None:
+    network = MLLAUNet(1, 2, **TINY)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.zeros(1, 1, *size))  # in training, one image
+    with pytest.raises(ValueError, match=r"one voxel .* larger than \(32, 32\) on an axis, or \"follow_plan\": true"):
+        network.check_patch_size(size)
+    network.check_patch_size((33, 20))
+    network(torch.zeros(1, 1, 33, 20))
+    follows = MLLAUNet(1, 2, **TINY, follow_plan=True, strides=[1, 2, 2])
+    follows.check_patch_size(size)
+    follows(torch.zeros(1, 1, *size))
