@@ -63,9 +63,10 @@ class Page:
     @property
     def subtitle(self) -> str:
         """What the picture is of."""
+        parameters = millions(self.traces[self.n_axes].parameters)
         return (
             f"{self.network.__name__} as {self.entries[0].trainer} builds it from nnU-Net's plan for "
-            f"{extent(PATCH[self.n_axes])}, {CLASSES} classes: {millions(self.traces[self.n_axes].parameters)}"
+            f"{extent(PATCH[self.n_axes])}, {CLASSES} classes: {parameters} parameters"
         )
 
     def drawn(self) -> bytes:
