@@ -61,14 +61,13 @@ def test_larger_sizes(fundus: StockNnUNet, hippocampus: StockNnUNet, trainer: st
 def _train_with_a_kill(nnunet: StockNnUNet, dataset: int, configuration: str, trainer: str) -> None:
     """Train fold 1, which is killed in the middle of its second epoch and then continued."""
     command = ["nnUNetv2_train", dataset, configuration, 1, "-tr", trainer, "-device", "cpu"]
-    process = nnunet.start(*command)
-    try:
-        nnunet.read_until(process, "Epoch 1")
-        time.sleep(0.3)
-        assert process.poll() is None
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with nnunet.start(*command) as process:
+        try:
+            nnunet.read_until(process, "Epoch 1")
+            time.sleep(0.3)
+            assert process.poll() is None
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
     fold = nnunet.model(trainer, configuration) / "fold_1"
     assert not (fold / "checkpoint_final.pth").exists()
     assert torch.load(fold / "checkpoint_latest.pth", weights_only=False, mmap=True)["current_epoch"] == 1
