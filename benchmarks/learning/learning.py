@@ -35,8 +35,18 @@ from nnunet_ext.demo.trainers import Budget
 HERE = Path(__file__).parent
 BUDGET = Budget(epochs=20, iterations=20, validation_iterations=1, seed=0)
 BATCH = 2
-SPACING = {"hippocampus": (2.0, 2.0, 2.0), "fundus": None}
-"""Millimetres; None leaves it to nnU-Net. At 2 mm a small patch holds a whole hippocampus."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the plan of a data set is made small with."""
+
+    patch: list[int]
+    spacing: tuple[float, ...] | None = None
+    """Millimetres; None leaves it to nnU-Net."""
+
+
+TASKS = {"hippocampus": Task([16, 16, 16], spacing=(2.0, 2.0, 2.0)), "fundus": Task([96, 96])}
 TRAINERS = [trainers.STOCK, *(entry.trainer for entry in ENTRIES)]
 
 MORE = """
@@ -61,14 +71,14 @@ for trainer in [value for name, value in vars().items() if name.endswith("_demo"
 """
 
 
-def learn(data: Path, spacing: tuple[float, ...] | None, work: Path, jobs: int, reporter: Reporter) -> Results:
+def learn(task: Task, data: Path, work: Path, jobs: int, reporter: Reporter) -> Results:
     """Train, predict and evaluate all trainers on one data set."""
     steps = Steps(work)
     write_trainers(work / "trainers")
     dataset, key = demo.take_data(str(data), work, steps, reporter)
-    pipeline = Pipeline(dataset, work, "cpu", BUDGET, steps, reporter, key, spacing)
+    pipeline = Pipeline(dataset, work, "cpu", BUDGET, steps, reporter, key, task.spacing)
     pipeline.plan()
-    shrink(pipeline)
+    shrink(pipeline, task.patch)
     with ThreadPoolExecutor(jobs) as pool:
         # The largest first, so that none is left alone at the end.
         runs = {name: pool.submit(pipeline.run, name) for name in sorted(TRAINERS, key=size, reverse=True)}
@@ -88,13 +98,10 @@ def write_trainers(folder: Path) -> None:
     write_text(file, file.read_text() + MORE)
 
 
-def shrink(pipeline: Pipeline) -> None:
-    """Halve the features and limit the batch of the demo's plan: for the same time more batches, which teach more."""
+def shrink(pipeline: Pipeline, patch: list[int]) -> None:
+    """Make patch and batch of the demo's plan smaller: for the same time more batches, which teach more."""
     plans = json.loads(pipeline.plans_file.read_text())
-    configuration = plans["configurations"][pipeline.configuration]
-    configuration["batch_size"] = BATCH
-    network = configuration["architecture"]["arch_kwargs"]
-    network["features_per_stage"] = [features // 2 for features in network["features_per_stage"]]
+    plans["configurations"][pipeline.configuration] |= {"batch_size": BATCH, "patch_size": patch}
     write_text(pipeline.plans_file, json.dumps(plans, indent=4))
 
 
@@ -178,7 +185,7 @@ def draw(everything: list[Results], target: Path) -> None:
 def main() -> None:
     """Run everything and write the three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in SPACING:
+    for name in TASKS:
         parser.add_argument(f"--{name}", type=Path, required=True, help="folder in nnU-Net's raw format")
     parser.add_argument("--work", type=Path, required=True, help="folder for nnU-Net's files and the trained models")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time (default: cores)")
@@ -189,8 +196,8 @@ def main() -> None:
     # Plain lines, also on a terminal: trainings run side by side.
     reporter = Reporter(Console(force_terminal=False, highlight=False, markup=False, soft_wrap=True))
     everything = [
-        learn(vars(arguments)[name], spacing, arguments.work.resolve() / name, arguments.jobs, reporter)
-        for name, spacing in SPACING.items()
+        learn(task, vars(arguments)[name], arguments.work.resolve() / name, arguments.jobs, reporter)
+        for name, task in TASKS.items()
     ]
     content = {"machine": asdict(made), "datasets": [asdict(found) for found in everything]}
     write_text(HERE / "results.json", json.dumps(content, indent=1) + "\n")
