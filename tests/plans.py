@@ -1,9 +1,13 @@
 """Plans for tests, with the topology that nnU-Net's own planner would choose."""
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
+import torch
+from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 
@@ -45,15 +49,22 @@ def unet_arguments(
 
 
 def random_plans(n: int, n_axes: int, largest: int, seed: int) -> list[tuple[tuple[float, ...], tuple[int, ...]]]:
-    """(spacing, patch) of `n` plans: odd and anisotropic sizes, each at least 8 voxels wide on two axes."""
+    """(spacing, patch) of `n` plans, odd and anisotropic, small ones more often; some have one stage, no pooling."""
     draw = random.Random(seed)
     plans = []
-    while len(plans) < n:
+    for _ in range(n):
         spacing = tuple(round(draw.choice([1, 1, draw.uniform(0.5, 5)]), 2) for _ in range(n_axes))
-        wanted = [draw.randint(8, largest) for _ in range(n_axes)]
+        wanted = [round(8 * (largest / 8) ** draw.random()) for _ in range(n_axes)]
         if n_axes == 3 and draw.random() < 0.3:
             wanted[0] = draw.randint(1, 8)
-        strides, _, patch = topology(spacing, tuple(wanted))
-        if len(strides) > 1:
-            plans.append((spacing, patch))
+        plans.append((spacing, topology(spacing, tuple(wanted))[2]))
     return plans
+
+
+def sizes_under_supervision(strides: list[Any], patch: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The sizes of the targets that nnU-Net's trainer makes for deep supervision."""
+    configuration = SimpleNamespace(pool_op_kernel_sizes=strides)
+    trainer = SimpleNamespace(enable_deep_supervision=True, configuration_manager=configuration)
+    scales = nnUNetTrainer._get_deep_supervision_scales(trainer)
+    targets = DownsampleSegForDSTransform(scales)(segmentation=torch.zeros(1, *patch))["segmentation"]
+    return [tuple(target.shape[1:]) for target in targets]

@@ -32,6 +32,18 @@ class TestLKMUNetNoMamba(ArchitectureTester):
     options = {"use_pim": False, "use_pam": False}
 
 
+class TestLKMUNetWithPiMOneWay(ArchitectureTester):
+    network_class = LKMUNet
+    options = {"use_pam": False, "bidirectional": False}
+    test_compiles_without_graph_breaks = None  # the same modules as above
+
+
+class TestLKMUNetWithPaM(ArchitectureTester):
+    network_class = LKMUNet
+    options = {"use_pim": False}
+    test_compiles_without_graph_breaks = None  # the same modules as above
+
+
 @pytest.mark.parametrize("name", ["2d", "3d", "2d_fallback"])
 def test_released_mode_equals_the_authors_network(name: str) -> None:
     reference = load_reference(f"lkm_unet_released_{name}")

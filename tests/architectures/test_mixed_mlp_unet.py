@@ -17,6 +17,20 @@ class TestMixedMLPUNet(ArchitectureTester):
     network_class = MixedMLPUNet
 
 
+class TestMixedMLPUNetOfThePreset(ArchitectureTester):
+    """The preset's choices on the topology of a plan, with the heads that deep supervision needs."""
+
+    test_compiles_without_graph_breaks = None  # the same modules as above
+
+    def make(self, **arguments: Any) -> MixedMLPUNet:
+        arguments["norm_op"] = nn.BatchNorm2d if arguments["conv_op"] is nn.Conv2d else nn.BatchNorm3d
+        for name in ("nonlin", "nonlin_kwargs", "conv_bias"):
+            del arguments[name]
+        if "n_blocks_per_stage" in arguments:
+            arguments["n_conv_per_stage"] = None
+        return MixedMLPUNet.from_preset("paper", auxiliary_heads=True, **arguments)
+
+
 PATCH = {2: (32, 48), 3: (16, 16, 24)}
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import random
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from ..plans import random_plans, topology, unet_arguments
+from ..plans import random_plans, sizes_under_supervision, topology, unet_arguments
 
 PLANS = {
     "2d": ((1.0, 1.0), (32, 24)),
@@ -20,17 +22,19 @@ PLANS = {
 
 
 class ArchitectureTester:
-    """Give `network_class`, and `options` for variants."""
+    """Give `network_class`, and `options` for variants; `make` where these are not all that there is to it."""
 
     network_class: type[nn.Module]
     options: dict[str, Any] = {}
 
+    def make(self, **arguments: Any) -> nn.Module:
+        """The network for a plan's arguments."""
+        return self.network_class(**{**arguments, **self.options})
+
     def build(self, plan: str = "2d", channels: int = 1, classes: int = 3, **changes: Any) -> nn.Module:
         spacing, patch = PLANS[plan]
         arguments = unet_arguments(spacing, patch, base_features=4, max_features=16, n_conv=1)
-        return self.network_class(
-            input_channels=channels, num_classes=classes, **{**arguments, **self.options, **changes}
-        )
+        return self.make(input_channels=channels, num_classes=classes, **{**arguments, **changes})
 
     @staticmethod
     def image(plan: str = "2d", channels: int = 1, batch: int = 2) -> torch.Tensor:
@@ -52,12 +56,8 @@ class ArchitectureTester:
         network = self.build(plan, deep_supervision=True)
         image = self.image(plan)
         outputs = network(image)
-        size = image.shape[2:]
-        expected = []
-        for stride in topology(*PLANS[plan])[0][:-1]:
-            size = tuple(s // step for s, step in zip(size, stride, strict=True))
-            expected.append(size)
-        assert [tuple(output.shape[2:]) for output in outputs] == expected
+        strides, _, patch = topology(*PLANS[plan])
+        assert [tuple(output.shape[2:]) for output in outputs] == sizes_under_supervision(strides, patch)
         network.decoder.deep_supervision = False
         assert torch.equal(network(image), outputs[0])
 
@@ -95,11 +95,17 @@ class ArchitectureTester:
         sum(output.float().square().mean() for output in outputs).backward()
         assert all(p.grad.isfinite().all() for p in network.parameters())
 
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
-    def test_network_in_half_precision_returns_the_dtype_of_the_image(self, dtype: torch.dtype) -> None:
-        network = self.build("2d").eval().to(dtype)
+    @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+    def test_network_in_half_precision_returns_the_dtype_of_the_image(
+        self, plan: str, dtype: torch.dtype, device: str
+    ) -> None:
+        network = self.build(plan).eval().to(device, dtype)
+        if device == "cpu" and any(isinstance(module, nn.AvgPool3d) for module in network.modules()):
+            pytest.skip("PyTorch has no 3D average pooling of half precision on the CPU")
         with torch.no_grad():
-            logits = network(self.image("2d").to(dtype))
+            logits = network(self.image(plan).to(device, dtype))
         assert logits.dtype == dtype
         assert logits.isfinite().all()
 
@@ -126,21 +132,22 @@ class ArchitectureTester:
             torch.testing.assert_close(logits, network.eval()(image[:1]), rtol=tolerance, atol=tolerance)
 
     @pytest.mark.parametrize("plan", PLANS)
-    def test_feature_map_estimate_is_positive_and_grows(self, plan: str) -> None:
+    def test_feature_map_estimate_is_positive_and_grows_on_every_axis(self, plan: str) -> None:
         network = self.build(plan)
         patch = topology(*PLANS[plan])[2]
-        estimates = [
-            network.compute_conv_feature_map_size(tuple(factor * size for size in patch)) for factor in (1, 2, 3)
-        ]
-        assert 0 < estimates[0] < estimates[1] < estimates[2]
-        assert estimates[0] >= prod(patch)
+        assert network.compute_conv_feature_map_size(patch) >= prod(patch)
+        for axis, step in enumerate(network.total_stride):
+            sizes = [(*patch[:axis], patch[axis] + n * step, *patch[axis + 1 :]) for n in range(5)]
+            estimates = [network.compute_conv_feature_map_size(size) for size in sizes]
+            assert all(less < more for less, more in pairwise(estimates)), (axis, estimates)
 
-    def test_same_seed_same_network_and_output(self) -> None:
-        image = self.image("2d")
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_same_seed_same_network_and_output(self, plan: str) -> None:
+        image = self.image(plan)
         outputs = []
         for _ in range(2):
             torch.manual_seed(7)
-            outputs.append(self.build("2d").eval()(image))
+            outputs.append(self.build(plan)(image))
         assert torch.equal(*outputs)
 
     @pytest.mark.parametrize("plan", ["2d", "3d"])
@@ -153,26 +160,51 @@ class ArchitectureTester:
             alone = torch.cat([network(image[i : i + 1]) for i in range(2)])
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
-    def test_deep_copies_and_pickles(self) -> None:
-        network = self.build("3d").eval()
-        image = self.image("3d", batch=1)
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_deep_copies_and_pickles(self, plan: str) -> None:
+        network = self.build(plan).eval()
+        image = self.image(plan, batch=1)
         with torch.no_grad():
             expected = network(image)
             assert torch.equal(copy.deepcopy(network)(image), expected)
             assert torch.equal(pickle.loads(pickle.dumps(network))(image), expected)
 
-    def test_is_silent(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.build("2d")(self.image("2d"))
+    @pytest.mark.parametrize("plan", ["2d", "3d"])
+    def test_is_silent(self, plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.build(plan)(self.image(plan))
         assert capsys.readouterr() == ("", "")
 
-    @pytest.mark.parametrize(("n_axes", "largest", "n"), [(2, 160, 60), (3, 56, 40)])
+    @pytest.mark.parametrize(("n_axes", "largest", "n"), [(2, 320, 200), (3, 96, 100)])
     def test_runs_on_every_plan(self, n_axes: int, largest: int, n: int) -> None:
-        for spacing, patch in random_plans(n, n_axes, largest, seed=3):
+        draw = random.Random(n_axes)
+        refused = 0
+        for number, (spacing, patch) in enumerate(random_plans(n, n_axes, largest, seed=3)):
             arguments = unet_arguments(spacing, patch, base_features=1, max_features=2, n_conv=1)
-            network = self.network_class(input_channels=1, num_classes=2, **arguments, **self.options).eval()
-            with torch.no_grad():
-                logits = network(torch.randn(1, 1, *patch))
-            assert logits.shape == (1, 2, *patch), (spacing, patch)
+            if draw.random() < 0.5:  # as nnU-Net's residual encoder plans have it
+                arguments["n_blocks_per_stage"] = arguments.pop("n_conv_per_stage")
+            channels, classes, supervised = draw.choice((1, 3, 5)), draw.randint(2, 16), draw.random() < 0.5
+            arguments |= {"input_channels": channels, "num_classes": classes, "deep_supervision": supervised}
+            strides = arguments["strides"]
+            if len(strides) == 1:  # a patch too small for any pooling, of which nnU-Net's own network fails, too
+                refused += 1
+                with pytest.raises(ValueError, match="at least 2 stages"):
+                    self.make(**arguments)
+                continue
+            network = self.make(**arguments)
+            network.check_patch_size(patch)
+            trained = number % 4 == 0 and prod(patch) < 10_000
+            with torch.set_grad_enabled(trained):
+                outputs = network.train(trained)(torch.randn(1 + trained, channels, *patch))
+            outputs = outputs if supervised else [outputs]
+            sizes = sizes_under_supervision(strides, patch) if supervised else [patch]
+            expected = [(1 + trained, classes, *size) for size in sizes]
+            assert [tuple(output.shape) for output in outputs] == expected, (spacing, patch)
+            assert all(output.isfinite().all() for output in outputs), (spacing, patch)
+            if trained:
+                sum(output.square().mean() for output in outputs).backward()
+                gradients = [p.grad for p in network.parameters() if p.requires_grad]
+                assert all(g is not None and g.isfinite().all() for g in gradients), (spacing, patch)
+        assert refused <= n // 20
 
 
 def _leave_the_start(network: nn.Module) -> None:
