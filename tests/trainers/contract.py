@@ -4,6 +4,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -57,15 +58,31 @@ class TrainerTester:
         with torch.no_grad():
             assert network(torch.zeros(2, 2, 32, 32, 32)).shape == (2, 3, 32, 32, 32)
 
-    def test_a_plans_file_can_name_the_network(self) -> None:
-        plans, _ = tiny_plans()
+    @pytest.mark.usefixtures("nnunet_folders")
+    def test_nnunets_own_trainer_trains_the_network_that_a_plans_file_names(self) -> None:
+        plans, dataset = tiny_plans()
         architecture = plans["configurations"]["3d_fullres"]["architecture"]
         architecture["network_class_name"] = getattr(trainers, self.name).network_class
-        manager = PlansManager(plans)
-        network = nnUNetTrainer.build_network_architecture(
-            manager, manager.get_configuration("3d_fullres"), 1, 2, False
-        )
-        assert isinstance(network, self.network_class)
+        architecture["arch_kwargs"] |= getattr(trainers, self.name).network_options
+        trainer = nnUNetTrainer(plans | {"continue_training": False}, "3d_fullres", 0, dataset, torch.device("cpu"))
+
+        def stock_network(deep_supervision: bool) -> nn.Module:
+            manager = trainer.plans_manager
+            return trainer.build_network_architecture(manager, trainer.configuration_manager, 1, 2, deep_supervision)
+
+        trainer.network = stock_network(trainer.enable_deep_supervision)
+        assert isinstance(trainer.network, self.network_class)
+        trainer.optimizer, _ = trainer.configure_optimizers()
+        trainer.loss = trainer._build_loss()
+        targets = [torch.randint(0, 2, (2, 1, size, size, size)) for size in (16, 8)]
+        step = trainer.train_step({"data": torch.randn(2, 1, 16, 16, 16), "target": targets})
+        assert np.isfinite(step["loss"])
+        trainer.set_deep_supervision_enabled(False)
+        for_inference = stock_network(deep_supervision=False)
+        for_inference.load_state_dict(trainer.network.state_dict(), strict=True)
+        image = torch.randn(1, 1, 16, 16, 16)
+        with torch.no_grad():
+            assert torch.equal(for_inference.eval()(image), trainer.network.eval()(image))
 
     def test_does_not_change_the_plans(self) -> None:
         plans, _ = tiny_plans()
@@ -80,17 +97,20 @@ class TrainerTester:
         with pytest.raises(ValueError, match=rf"the patch size \({patch[0]}, .*(plan again|a plan with fewer stages)"):
             build(self.name, plans)
 
-    def test_distributed_training_finds_no_unused_parameter(self, tmp_path: Any) -> None:
+    @pytest.mark.parametrize("deep_supervision", [True, False])
+    def test_distributed_training_finds_no_unused_parameter(self, deep_supervision: bool, tmp_path: Any) -> None:
+        # nnU-Net's weights under distributed training: the lowest output counts, but next to nothing.
+        loss: Any = torch.nn.functional.mse_loss
+        targets: Any = torch.zeros(1, 3, 16, 16, 16)
+        if deep_supervision:
+            loss, targets = DeepSupervisionWrapper(loss, [1.0, 1e-6]), [targets, torch.zeros(1, 3, 8, 8, 8)]
         dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
         try:
-            network = DistributedDataParallel(build(self.name))
-            # nnU-Net's weights under distributed training: the lowest output counts, but next to nothing.
-            loss = DeepSupervisionWrapper(lambda output, target: (output - target).square().mean(), [1.0, 1e-6])
+            network = DistributedDataParallel(build(self.name, enable_deep_supervision=deep_supervision))
             image = torch.randn(1, 2, 16, 16, 16)
-            targets = [torch.zeros(1, 3, 16, 16, 16), torch.zeros(1, 3, 8, 8, 8)]
             for _ in range(2):  # an unused parameter fails in the second step
                 network.zero_grad(set_to_none=True)
                 loss(network(image), targets).backward()
-                assert all(p.grad is not None for p in network.parameters())
+                assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
         finally:
             dist.destroy_process_group()

@@ -11,7 +11,6 @@ import torch.distributed as dist
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_ext import imagenet, trainers
 from nnunet_ext.architectures import MLLAUNet
@@ -41,18 +40,24 @@ class TestMLLAUNet(MLLATrainerTester):
     name = "nnUNetTrainerMLLAUNet"
 
 
-class TestMLLAUNetReleased(MLLATrainerTester):
+class MLLASizeTester(MLLATrainerTester):
+    """The blocks of size T in other numbers: training them shows nothing new and takes gigabytes."""
+
+    test_nnunets_own_trainer_trains_the_network_that_a_plans_file_names = None
+    test_distributed_training_finds_no_unused_parameter = None
+
+
+class TestMLLAUNetReleased(MLLASizeTester):
     name = "nnUNetTrainerMLLAUNetReleased"
     epochs = 120
 
 
-class TestMLLAUNetS(MLLATrainerTester):
+class TestMLLAUNetS(MLLASizeTester):
     name = "nnUNetTrainerMLLAUNetS"
 
 
-class TestMLLAUNetB(MLLATrainerTester):
+class TestMLLAUNetB(MLLASizeTester):
     name = "nnUNetTrainerMLLAUNetB"
-    test_distributed_training_finds_no_unused_parameter = None  # the blocks of S, and two gigabytes
 
 
 @pytest.mark.parametrize(("name", "width", "depths"), list(zip(NAMES, (64, 64, 96, 64), (18, 36, 36, 18), strict=True)))
@@ -95,30 +100,6 @@ def test_a_plans_file_gives_the_options() -> None:
     manager = PlansManager(plans)
     network = nnUNetTrainer.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 1, 2, True)
     assert [tuple(output.shape[2:]) for output in network(torch.zeros(1, 1, 32, 32, 32))] == [(32,) * 3, (16,) * 3]
-
-
-@pytest.mark.parametrize("deep_supervision", [False, True])
-def test_distributed_training_finds_no_unused_parameter(deep_supervision: bool, tmp_path: Any) -> None:
-    network = MLLAUNet(
-        1,
-        2,
-        embed_dim=8,
-        depths=(1, 1, 1, 1),
-        decoder_depths=(1, 1, 1),
-        num_heads=(1, 1, 2, 2),
-        strides=[1, 2, 2, 2, 2],
-        deep_supervision=deep_supervision,
-    )
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
-    try:
-        distributed = DistributedDataParallel(network)
-        for _ in range(2):  # an unused parameter fails in the second step
-            distributed.zero_grad(set_to_none=True)
-            outputs = distributed(torch.randn(2, 1, 32, 64))
-            sum(output.square().mean() for output in (outputs if deep_supervision else [outputs])).backward()
-            assert all(p.grad is not None for p in network.parameters())
-    finally:
-        dist.destroy_process_group()
 
 
 class _TinyTrainer(trainers.nnUNetTrainerMLLAUNet):
