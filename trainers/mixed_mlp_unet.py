@@ -1,6 +1,6 @@
 """Mixed-MLP MM-UNet (arXiv 2408.08600) under nnU-Net's standard protocol, and with its paper's recipe."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
@@ -31,18 +31,6 @@ class nnUNetTrainerMixedMLPUNetPaper(nnUNetTrainerMixedMLPUNet):
     deep_supervision = False
     epochs = 150
 
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's own signature, which it inspects
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 0.05
-        self.weight_decay = 1e-4
-
     def _build_loss(self) -> nn.Module:
         # nnU-Net's losses without their Dice: they know regions and the ignore label.
         if self.label_manager.has_regions:
@@ -56,6 +44,7 @@ class nnUNetTrainerMixedMLPUNetPaper(nnUNetTrainerMixedMLPUNet):
 
     def configure_optimizers(self) -> tuple[torch.optim.SGD, EpochSchedule]:
         """SGD, and the schedule that starts with a warm-up."""
+        self.initial_lr, self.weight_decay = 0.05, 1e-4
         optimizer = torch.optim.SGD(
             self.network.parameters(), self.initial_lr, momentum=0.9, weight_decay=self.weight_decay
         )

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.deep_supervision import Switchable
 from nnunet_ext.architectures.options import are_positive, check_image, check_operators, check_positive, check_size
+from nnunet_ext.architectures.topology import Strides, downsampling_factors, map_sizes
 from nnunet_ext.blocks.channels_last import unfold_voxels
 from nnunet_ext.blocks.efficient_sampling import EfficientDownsampling, EfficientUpsampling, Stem
 from nnunet_ext.blocks.mlla import MLLABlock
@@ -70,8 +71,6 @@ UNUSED_PLAN_OPTIONS = {
     "nonlin_kwargs",
 }
 """What nnU-Net's plans say about convolutional U-Nets and this network fixes itself."""
-
-Strides = Sequence[tuple[int, ...]]
 
 
 class MLLAUNet(nn.Module):
@@ -145,14 +144,14 @@ class MLLAUNet(nn.Module):
             norm_op_kwargs = {"affine": True, **(norm_op_kwargs or {})}
         spec = ConvSpec(conv_op, norm_op=norm_op, norm_op_kwargs=norm_op_kwargs or {}, nonlin=nn.ReLU)
 
-        self.strides = [_products(steps[:2])[-1], *steps[2:]]
-        scales = _products([one] if plan_strides is None else plan_strides[:-1])
+        scales = downsampling_factors([one] if plan_strides is None else plan_strides[:-1])
         rates = iter(drop_path * block / max(sum(depths) - 1, 1) for block in range(sum(depths)))
         levels = [
             LevelSpec(conv_op, embed_dim * 2**level, num_heads[level], tuple(islice(rates, depth)))
             for level, depth in enumerate(depths)
         ]
         self.encoder = Encoder(spec, input_channels, levels, steps)
+        self.strides = self.encoder.strides
         self.decoder = Decoder(spec, num_classes, levels, decoder_depths, self.strides, scales, deep_supervision)
         self.apply(self.initialize)
 
@@ -172,13 +171,12 @@ class MLLAUNet(nn.Module):
     @property
     def total_stride(self) -> tuple[int, ...]:
         """The factor between the image and the bottleneck per axis."""
-        return _products(self.strides)[-1]
+        return downsampling_factors(self.strides)[-1]
 
     def stage_sizes(self, patch_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of the map of each encoder level for a patch."""
         check_size("the patch size", patch_size, len(self.strides[0]))
-        padded = self._padded(patch_size)
-        return [strided(padded, step) for step in _products(self.strides)]
+        return map_sizes(self._padded(patch_size), self.strides)
 
     def check_patch_size(self, patch_size: Sequence[int]) -> None:
         """Raise ValueError, with the remedy, if the network cannot be trained on patches of this size."""
@@ -239,6 +237,7 @@ class Encoder(nn.Module):
 
     def __init__(self, spec: ConvSpec, input_channels: int, levels: Sequence[LevelSpec], steps: Strides):
         super().__init__()
+        self.strides = [downsampling_factors(steps[:2])[-1], *steps[2:]]
         self.stem = Stem(spec, input_channels, levels[0].channels, steps[:2])
         self.levels = nn.ModuleList(level.blocks(len(level.drop_path)) for level in levels)
         self.downs = nn.ModuleList(
@@ -258,15 +257,11 @@ class Encoder(nn.Module):
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
         """Number of feature map values for an image of this size."""
+        sizes = map_sizes(size, self.strides)
         total = self.stem.compute_conv_feature_map_size(size)
-        for stride in self.stem.strides:
-            size = strided(size, stride)
-        for index, level in enumerate(self.levels):
-            total += _values_of_blocks(level, size)
-            if index < len(self.downs):
-                down = cast(EfficientDownsampling, self.downs[index])
-                total += down.compute_conv_feature_map_size(size)
-                size = strided(size, down.stride)
+        total += sum(_values_of_blocks(level, here) for level, here in zip(self.levels, sizes, strict=True))
+        for down, here in zip(self.downs, sizes, strict=False):
+            total += cast(EfficientDownsampling, down).compute_conv_feature_map_size(here)
         return total
 
 
@@ -300,7 +295,7 @@ class Decoder(Switchable):
         self.expand_norm = nn.LayerNorm(channels)
         self.output = spec.conv_op(channels, num_classes, 1, bias=False)
         self.seg_layers = AuxiliaryHeads(
-            AuxiliaryHead([level.channels for level in levels], _products(strides), scale, num_classes)
+            AuxiliaryHead([level.channels for level in levels], downsampling_factors(strides), scale, num_classes)
             for scale in (scales[1:] if deep_supervision else [])
         )
 
@@ -319,7 +314,7 @@ class Decoder(Switchable):
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
         """Number of feature map values; `size` is the size of the image."""
-        sizes = [strided(size, step) for step in _products(self.strides)]
+        sizes = map_sizes(size, self.strides)
         channels = self.expand_norm.normalized_shape[0]
         # At the image's size: the expanded map, its norm, the logits.
         total = values(2 * channels + self.num_classes, size)
@@ -366,11 +361,6 @@ class AuxiliaryHeads(nn.ModuleList):
 
 def _values_of_blocks(level: nn.Module, size: Sequence[int]) -> int:
     return sum(cast(MLLABlock, block).compute_conv_feature_map_size(size) for block in level.children())
-
-
-def _products(strides: Strides) -> list[tuple[int, ...]]:
-    """The running product of strides: the factor between the image and each stage."""
-    return [tuple(prod(axis) for axis in zip(*strides[: stage + 1], strict=True)) for stage in range(len(strides))]
 
 
 def _plan_strides(strides: Sequence[int | Sequence[int]], n_axes: int) -> list[tuple[int, ...]]:

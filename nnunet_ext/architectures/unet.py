@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from nnunet_ext.architectures.deep_supervision import Switchable
 from nnunet_ext.architectures.options import are_positive, check_image, check_operators, check_positive, check_size
-from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, strided, values
+from nnunet_ext.architectures.topology import Strides, downsampling_factors, map_sizes
+from nnunet_ext.blocks.residual import ConvNorm, ConvSpec, values
 
 PerStage = int | Sequence[int]
 PerAxis = int | Sequence[int]
@@ -143,7 +144,7 @@ class UNet(nn.Module):
         n_blocks = _per_stage("n_conv_per_stage or n_blocks_per_stage", blocks, n_stages)
         n_blocks_up = _per_stage("n_conv_per_stage_decoder", n_conv_per_stage_decoder, n_stages - 1)[::-1]
         widths = [self.features[0] if stem else input_channels, *self.features]
-        factors = [tuple(prod(axis) for axis in zip(*self.strides[: s + 1], strict=True)) for s in range(n_stages)]
+        factors = downsampling_factors(self.strides)
         down, up = [], []
         for s, (width, stride) in enumerate(zip(self.features, self.strides, strict=True)):
             counted = (n_blocks[s], counts_blocks)
@@ -180,17 +181,12 @@ class UNet(nn.Module):
     @property
     def total_stride(self) -> tuple[int, ...]:
         """The product of the strides per axis: the factor between the image and the bottleneck."""
-        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
+        return downsampling_factors(self.strides)[-1]
 
     def stage_sizes(self, patch_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of the feature map of each encoder stage for a patch."""
         check_size("the patch size", patch_size, len(self.strides[0]))
-        sizes = []
-        size = tuple(patch_size)
-        for stride in self.strides:
-            size = strided(size, stride)
-            sizes.append(size)
-        return sizes
+        return map_sizes(patch_size, self.strides)
 
     def check_patch_size(self, patch_size: Sequence[int]) -> None:
         """Raise ValueError, with the remedy, if the network cannot be trained on patches of this size."""
@@ -221,7 +217,7 @@ class UNet(nn.Module):
 class Encoder(nn.Module):
     """Stem, then convolutions and a token mixer per stage; returns the output of every stage."""
 
-    def __init__(self, stem: ConvNorm | None, stages: Sequence[nn.Module], strides: Sequence[Sequence[int]]):
+    def __init__(self, stem: ConvNorm | None, stages: Sequence[nn.Module], strides: Strides):
         super().__init__()
         self.strides = strides
         self.stem = stem
@@ -241,10 +237,9 @@ class Encoder(nn.Module):
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Number of feature map values of stem, stages and mixers for one patch."""
         total = 0 if self.stem is None else values(self.stem.output_channels, input_size)
-        size = tuple(input_size)
-        for stage, mixer, stride in zip(self.stages, self.mixers, self.strides, strict=True):
-            total += cast(Stage, stage).compute_conv_feature_map_size(size)
-            size = strided(size, stride)
+        sizes = map_sizes(input_size, self.strides)
+        for stage, mixer, before, size in zip(self.stages, self.mixers, [input_size, *sizes], sizes, strict=False):
+            total += cast(Stage, stage).compute_conv_feature_map_size(before)
             if isinstance(mixer, Mixer):
                 total += mixer.compute_conv_feature_map_size(size)
         return total
@@ -258,7 +253,7 @@ class Decoder(Switchable):
         spec: ConvSpec,
         num_classes: int,
         features: Sequence[int],
-        strides: Sequence[Sequence[int]],
+        strides: Strides,
         stages: Sequence[nn.Module],
         deep_supervision: bool,
         auxiliary_heads: bool,
@@ -272,7 +267,7 @@ class Decoder(Switchable):
         transpconvs, seg_layers = [], []
         for level, skip in enumerate(self.skip_features):
             below = features[-1 - level]
-            stride = tuple(strides[-1 - level])
+            stride = strides[-1 - level]
             transpconvs.append(upsample(below, skip, stride, stride, bias=upsampling_bias))
             if auxiliary_heads or level == len(stages) - 1:
                 seg_layers.append(spec.conv_op(skip, num_classes, 1, 1, 0, bias=True))
@@ -296,14 +291,9 @@ class Decoder(Switchable):
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Number of feature map values for one patch; `input_size` is the size of the image."""
-        sizes = []
-        size = tuple(input_size)
-        for stride in self.strides[:-1]:
-            size = strided(size, stride)
-            sizes.append(size)
+        sizes = map_sizes(input_size, self.strides[:-1])
         total = 0
-        for level, (stage, skip) in enumerate(zip(self.stages, self.skip_features, strict=True)):
-            size = sizes[-1 - level]
+        for level, (stage, skip, size) in enumerate(zip(self.stages, self.skip_features, sizes[::-1], strict=True)):
             total += cast(Stage, stage).compute_conv_feature_map_size(size) + values(skip, size)
             if self.deep_supervision or level == len(self.stages) - 1:
                 total += values(self.num_classes, size)
