@@ -20,17 +20,20 @@ from tiny_trainers import Tiny
 class {TRAINER}(Tiny, nnUNetTrainer): pass
 """
 
-SMALL_MLLA = {"embed_dim": 8, "depths": [1, 1, 1, 1], "decoder_depths": [1, 1, 1], "num_heads": [1, 2, 2, 4]}
-
 IN_3D = {
     "LKMUNet": {"pim_partition": "grid", "pam_pool": "pow2", "recompute": False},
     "MetaMambaUNet": {"scan": "tri", "ssm_full_res": True},
     "UMambaBot": {},  # has no option of its own
-    "MLLAUNet": SMALL_MLLA,
 }
 IN_2D = {
     "MixedMLPUNet": {"placement": "encoder", "block_sizes": [2, 4]},
-    "MLLAUNet": {**SMALL_MLLA, "follow_plan": True},
+    "MLLAUNet": {
+        "embed_dim": 8,
+        "depths": [1, 1, 1, 1],
+        "decoder_depths": [1, 1, 1],
+        "num_heads": [1, 2, 2, 4],
+        "follow_plan": True,
+    },
 }
 
 
