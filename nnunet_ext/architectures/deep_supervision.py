@@ -8,14 +8,20 @@ class Switchable(nn.Module):
 
     Args:
         deep_supervision: its first position.
-        has_heads: whether the decoder has the auxiliary heads that deep supervision needs.
+        has_heads: whether the decoder has the auxiliary heads that deep supervision needs. Without them it stays off,
+            as nnU-Net's trainers turn it on after validation even where they train without deep supervision.
 
     Raises:
-        ValueError: where it is turned on without them.
+        ValueError: where its first position is on, without them.
     """
 
     def __init__(self, deep_supervision: bool, has_heads: bool):
         super().__init__()
+        if deep_supervision and not has_heads:
+            raise ValueError(
+                "deep_supervision is True, but this network was built without its auxiliary heads: build it with "
+                "deep_supervision=True (and auxiliary_heads=True)"
+            )
         self._has_heads = has_heads
         self.deep_supervision = deep_supervision
 
@@ -26,9 +32,4 @@ class Switchable(nn.Module):
 
     @deep_supervision.setter
     def deep_supervision(self, on: bool) -> None:
-        if on and not self._has_heads:
-            raise ValueError(
-                "deep_supervision is True, but this network was built without its auxiliary heads: build it with "
-                "deep_supervision=True (and auxiliary_heads=True)"
-            )
-        self._deep_supervision = on
+        self._deep_supervision = on and self._has_heads

@@ -10,6 +10,9 @@ import torch
 import torch.distributed as dist
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerNoDeepSupervision import (
+    nnUNetTrainerNoDeepSupervision,
+)
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +29,19 @@ def build(name: str, plans: dict[str, Any] | None = None, **arguments: Any) -> n
     return trainer.build_network_architecture(
         manager, manager.get_configuration("3d_fullres"), 2, 3, **{"enable_deep_supervision": True, **arguments}
     )
+
+
+def stock_trainer(name: str, stock: type[nnUNetTrainer]) -> nnUNetTrainer:
+    """nnU-Net's own trainer `stock` with the network and the options of trainer `name`, from a plans file."""
+    plans, dataset = tiny_plans()
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["network_class_name"] = getattr(trainers, name).network_class
+    architecture["arch_kwargs"] |= getattr(trainers, name).network_options
+    made = stock(plans | {"continue_training": False}, "3d_fullres", 0, dataset, torch.device("cpu"))
+    made.network = made.build_network_architecture(
+        made.plans_manager, made.configuration_manager, 1, 2, made.enable_deep_supervision
+    )
+    return made
 
 
 class TrainerTester:
@@ -60,17 +76,7 @@ class TrainerTester:
 
     @pytest.mark.usefixtures("nnunet_folders")
     def test_nnunets_own_trainer_trains_the_network_that_a_plans_file_names(self) -> None:
-        plans, dataset = tiny_plans()
-        architecture = plans["configurations"]["3d_fullres"]["architecture"]
-        architecture["network_class_name"] = getattr(trainers, self.name).network_class
-        architecture["arch_kwargs"] |= getattr(trainers, self.name).network_options
-        trainer = nnUNetTrainer(plans | {"continue_training": False}, "3d_fullres", 0, dataset, torch.device("cpu"))
-
-        def stock_network(deep_supervision: bool) -> nn.Module:
-            manager = trainer.plans_manager
-            return trainer.build_network_architecture(manager, trainer.configuration_manager, 1, 2, deep_supervision)
-
-        trainer.network = stock_network(trainer.enable_deep_supervision)
+        trainer = stock_trainer(self.name, nnUNetTrainer)
         assert isinstance(trainer.network, self.network_class)
         trainer.optimizer, _ = trainer.configure_optimizers()
         trainer.loss = trainer._build_loss()
@@ -78,11 +84,15 @@ class TrainerTester:
         step = trainer.train_step({"data": torch.randn(2, 1, 16, 16, 16), "target": targets})
         assert np.isfinite(step["loss"])
         trainer.set_deep_supervision_enabled(False)
-        for_inference = stock_network(deep_supervision=False)
+        for_inference = stock_trainer(self.name, nnUNetTrainerNoDeepSupervision).network.eval()
         for_inference.load_state_dict(trainer.network.state_dict(), strict=True)
         image = torch.randn(1, 1, 16, 16, 16)
         with torch.no_grad():
-            assert torch.equal(for_inference.eval()(image), trainer.network.eval()(image))
+            assert torch.equal(for_inference(image), trainer.network.eval()(image))
+
+    @pytest.mark.usefixtures("nnunet_folders")
+    def test_nnunets_trainer_without_deep_supervision_ends_its_validation(self) -> None:
+        stock_trainer(self.name, nnUNetTrainerNoDeepSupervision).set_deep_supervision_enabled(True)
 
     def test_does_not_change_the_plans(self) -> None:
         plans, _ = tiny_plans()
