@@ -31,6 +31,8 @@ class Entry:
 LKM_PAPER = "MICCAI 2024, arXiv 2403.07332"
 MLLA_PAPER = "arXiv 2410.23738, github.com/csyfjiang/MLLA-UNet; 3D: our extension"
 
+STOCK_COMMANDS = "trained, killed, resumed, predicted by stock nnU-Net in 3D and 2D"
+
 ENTRIES = (
     Entry(
         "nnUNetTrainerLKMUNet",
@@ -38,7 +40,7 @@ ENTRIES = (
         109_446_338,
         64_366_502,
         LKM_PAPER,
-        "trained and predicted by stock nnU-Net in the tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerLKMUNetReleased",
@@ -46,7 +48,7 @@ ENTRIES = (
         109_446_338,
         64_366_502,
         "github.com/wjh892521292/LKM-UNet",
-        "outputs and gradients equal the authors' code",
+        f"outputs and gradients equal the authors' code; {STOCK_COMMANDS}",
     ),
     Entry(
         "nnUNetTrainerLKMUNetNoMamba",
@@ -54,7 +56,7 @@ ENTRIES = (
         84_475_970,
         57_740_582,
         "ablation",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerMLLAUNet",
@@ -62,7 +64,7 @@ ENTRIES = (
         28_505_056,
         29_421_088,
         MLLA_PAPER,
-        "2D outputs equal the authors' code; 3D unit tests",
+        f"2D outputs equal the authors' code; {STOCK_COMMANDS}",
     ),
     Entry(
         "nnUNetTrainerMLLAUNetS",
@@ -70,7 +72,7 @@ ENTRIES = (
         47_127_904,
         48_380_320,
         MLLA_PAPER,
-        "parameter counts equal the authors' code; unit tests",
+        f"parameter counts equal the authors' code; {STOCK_COMMANDS}",
     ),
     Entry(
         "nnUNetTrainerMLLAUNetB",
@@ -78,7 +80,7 @@ ENTRIES = (
         105_557_520,
         107_721_840,
         MLLA_PAPER,
-        "parameter counts equal the authors' code; unit tests",
+        f"parameter counts equal the authors' code; {STOCK_COMMANDS}",
     ),
     Entry(
         "nnUNetTrainerMLLAUNetReleased",
@@ -86,7 +88,7 @@ ENTRIES = (
         28_505_056,
         29_421_088,
         "github.com/csyfjiang/MLLA-UNet, the script for WORD",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerUMambaBot",
@@ -94,7 +96,7 @@ ENTRIES = (
         86_171_714,
         58_416_422,
         "arXiv 2401.04722",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerMetaMambaUNet",
@@ -102,7 +104,7 @@ ENTRIES = (
         56_994_370,
         33_947_174,
         "arXiv 2503.17540, no code known: much inferred",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerMetaMambaUNetNoMamba",
@@ -110,7 +112,7 @@ ENTRIES = (
         49_065_410,
         31_815_334,
         "ablation",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerMixedMLPUNet",
@@ -118,7 +120,7 @@ ENTRIES = (
         30_107_338,
         23_068_118,
         "arXiv 2408.08600, no code known: much inferred",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
     Entry(
         "nnUNetTrainerMixedMLPUNetPaper",
@@ -126,7 +128,7 @@ ENTRIES = (
         30_107_338,
         23_068_118,
         "arXiv 2408.08600",
-        "unit tests",
+        STOCK_COMMANDS,
     ),
 )
 
