@@ -8,7 +8,7 @@ inference nor continuing needs the file.
 
 import os
 from math import cos, pi
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.distributed as dist
@@ -75,20 +75,9 @@ class nnUNetTrainerMLLAUNetReleased(nnUNetTrainerMLLAUNet):
 
     epochs = 120
 
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's own signature, which it inspects
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 0.002 * self.configuration_manager.batch_size / 24
-        self.weight_decay = 0.01
-
     def configure_optimizers(self) -> tuple[torch.optim.AdamW, EpochSchedule]:
         """AdamW and cosine decay."""
+        self.initial_lr, self.weight_decay = 0.002 * self.configuration_manager.batch_size / 24, 0.01
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, EpochSchedule(optimizer, self.learning_rate)
 
