@@ -42,9 +42,9 @@ def test_names_are_fastest_first() -> None:
 
 def test_every_backend_has_a_status_and_every_absence_a_reason() -> None:
     statuses = backend_status("cpu")
-    assert [status.name for status in statuses] == ["mamba_ssm", "numba", "torch", "naive"]
+    assert [status.name for status in statuses] == ["triton", "mamba_ssm", "numba", "torch", "naive"]
     assert all(bool(status.reason) != status.usable for status in statuses)
-    assert statuses[0].reason == "it needs a CUDA device, not cpu"
+    assert statuses[0].reason == statuses[1].reason == "it needs a CUDA device, not cpu"
 
 
 def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:

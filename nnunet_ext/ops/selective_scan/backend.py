@@ -1,6 +1,7 @@
 """What a backend of the selective scan is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,9 +9,12 @@ from torch import Tensor
 
 from nnunet_ext.ops.precision import compute_dtype
 
+SEQUENCES = ("u", "delta", "B", "C", "z")
+"""The inputs that belong to positions; the others are parameters."""
+
 
 class ScanInputs(NamedTuple):
-    """The arguments of one scan, in the order of the public function (shapes: see `selective_scan`)."""
+    """The arguments of one scan or of a pair, in the order of the public function (shapes: see `selective_scan`)."""
 
     u: Tensor
     delta: Tensor
@@ -26,8 +30,18 @@ class ScanInputs(NamedTuple):
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """Batch, channels D, states N and length L."""
-        batch, channels, length = self.u.shape
-        return batch, channels, self.A.shape[1], length
+        batch, channels, length = self.u.shape[-3:]
+        return batch, channels, self.A.shape[-1], length
+
+    @property
+    def pair(self) -> bool:
+        """Whether these are two scans, along a first axis of all tensors; the second runs against the first."""
+        return self.u.ndim == 4
+
+    def scans(self) -> tuple["ScanInputs", "ScanInputs"]:
+        """The two scans of a pair."""
+        first, second = self._map(lambda tensor: tensor[0]), self._map(lambda tensor: tensor[1])
+        return first, second._replace(reverse=not self.reverse)
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
@@ -41,8 +55,13 @@ class ScanInputs(NamedTuple):
 
     def upcast(self) -> "ScanInputs":
         """The same inputs, all of them in `self.dtype`."""
+        dtype = self.dtype
+        return self._map(lambda tensor: tensor.to(dtype))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "ScanInputs":
+        """The function applied to every tensor that is given."""
         given = {name: tensor for name, tensor in zip(self._fields, self.tensors, strict=False) if tensor is not None}
-        return self._replace(**{name: tensor.to(self.dtype) for name, tensor in given.items()})  # type: ignore[arg-type]  # all of them tensors
+        return self._replace(**{name: function(tensor) for name, tensor in given.items()})  # type: ignore[arg-type]  # all of them tensors
 
 
 class ScanGradients(NamedTuple):
@@ -61,13 +80,17 @@ class ScanGradients(NamedTuple):
 class ScanBackend(ABC):
     """One way to compute the scan.
 
-    Inputs arrive in the caller's dtypes and strides, on one device, checked and not empty; autocast is off and no graph
-    is being recorded.
+    Inputs arrive in the caller's dtypes and strides, on one device, checked and not empty; pairs only where `pairs`.
+    Autocast is off and no graph is being recorded.
     """
 
     name: str
     float64: bool
     """Whether it computes float64 inputs in float64."""
+    channels_last: bool = False
+    """Whether the channels (of dB and dC the states) of y and of sequences' gradients lie side by side in memory."""
+    pairs: bool = False
+    """Whether it computes pairs of scans."""
 
     @abstractmethod
     def problem(self, device_type: str | None) -> str | None:
@@ -79,7 +102,10 @@ class ScanBackend(ABC):
 
     @abstractmethod
     def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
-        """The output y (B, D, L), contiguous, in `inputs.dtype`, and with `save` the checkpoints, in the same dtype."""
+        """The output y in the shape of u and in `inputs.dtype`, and with `save` the checkpoints, in the same dtype.
+
+        y is contiguous, or its transpose (B, L, D) is: see `channels_last`.
+        """
 
     @abstractmethod
     def backward(self, inputs: ScanInputs, state: Tensor, dy: Tensor) -> ScanGradients:

@@ -10,11 +10,12 @@ from nnunet_ext.ops.selective_scan.backend import ScanBackend
 from nnunet_ext.ops.selective_scan.lane import LaneBackend
 from nnunet_ext.ops.selective_scan.mamba_ssm import MambaSsmBackend
 from nnunet_ext.ops.selective_scan.numba_cpu import NumbaBackend
+from nnunet_ext.ops.selective_scan.triton_cuda import TritonBackend
 
 ENVIRONMENT_VARIABLE = "NNUNET_EXT_SCAN_BACKEND"
 
 # Fastest first. A new backend is a file of its own and its name here.
-_BACKENDS: tuple[ScanBackend, ...] = (MambaSsmBackend(), NumbaBackend(), LaneBackend())
+_BACKENDS: tuple[ScanBackend, ...] = (TritonBackend(), MambaSsmBackend(), NumbaBackend(), LaneBackend())
 _BY_NAME = {backend.name: backend for backend in _BACKENDS}
 BACKEND_NAMES = (*_BY_NAME, naive.NAME)
 
@@ -31,6 +32,11 @@ class BackendStatus(NamedTuple):
 def get_backend(name: str) -> ScanBackend:
     """The backend of that name, which must be one of the fast ones."""
     return _BY_NAME[name]
+
+
+def computes_pairs(name: str) -> bool:
+    """Whether that backend takes two scans at once."""
+    return name in _BY_NAME and _BY_NAME[name].pairs
 
 
 def backend_status(device: torch.device | str | None = None) -> list[BackendStatus]:

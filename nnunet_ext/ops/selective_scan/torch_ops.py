@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnunet_ext.ops.precision import no_autocast
-from nnunet_ext.ops.selective_scan.backend import ScanInputs
+from nnunet_ext.ops.selective_scan.backend import SEQUENCES, ScanInputs
 from nnunet_ext.ops.selective_scan.registry import get_backend
 
 
@@ -27,7 +27,7 @@ def scan_forward(
     save: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    """Output (B, D, L) and checkpoints (empty unless `save`); the latter are what `scan_backward` needs."""
+    """Output, in the shape of u, and checkpoints (empty unless `save`); the latter are what `scan_backward` needs."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
     if u.numel() == 0:
         return _empty_outputs(inputs, save, backend)
@@ -73,11 +73,12 @@ def scan_backward(
     """The gradient of each of the eight tensors, in its dtype; empty for those that are None."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
     if u.numel() == 0:
-        return _gradients([None if tensor is None else torch.zeros_like(tensor) for tensor in inputs.tensors], inputs)
+        zeros = [None if tensor is None else torch.zeros_like(tensor) for tensor in inputs.tensors]
+        return _gradients(zeros, inputs, backend)
     if state.numel() == 0:
         raise RuntimeError("The selective scan ran with save=False, so it has no backward pass.")
     with no_autocast(u.device.type):
-        return _gradients(list(get_backend(backend).backward(inputs, state, dy)), inputs)
+        return _gradients(list(get_backend(backend).backward(inputs, state, dy)), inputs, backend)
 
 
 @scan_backward.register_fake
@@ -97,24 +98,35 @@ def _(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
-    return _gradients([None if tensor is None else torch.empty_like(tensor) for tensor in inputs.tensors], inputs)
+    empty = [None if tensor is None else torch.empty_like(tensor) for tensor in inputs.tensors]
+    return _gradients(empty, inputs, backend)
 
 
 def _empty_outputs(inputs: ScanInputs, save: bool, backend: str) -> tuple[Tensor, Tensor]:
     """Uninitialised outputs of the forward operator."""
+    y = inputs.u.new_empty(inputs.u.shape, dtype=inputs.dtype)
     shape = get_backend(backend).state_shape(inputs) if save else (0,)
-    return inputs.u.new_empty(inputs.u.shape, dtype=inputs.dtype), inputs.u.new_empty(shape, dtype=inputs.dtype)
+    return _laid_out(y, "u", backend), inputs.u.new_empty(shape, dtype=inputs.dtype)
 
 
 def _gradients(
-    gradients: list[Tensor | None], inputs: ScanInputs
+    gradients: list[Tensor | None], inputs: ScanInputs, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients contiguous and in the dtypes of the inputs; an empty tensor stands for None."""
+    """The gradients in the dtypes of the inputs and the backend's layout; an empty tensor stands for None."""
     outputs = [
-        inputs.u.new_empty(0) if gradient is None or tensor is None else gradient.to(tensor.dtype).contiguous()
-        for gradient, tensor in zip(gradients, inputs.tensors, strict=True)
+        inputs.u.new_empty(0)
+        if gradient is None or tensor is None
+        else _laid_out(gradient.to(tensor.dtype), name, backend)
+        for gradient, tensor, name in zip(gradients, inputs.tensors, ScanInputs._fields, strict=False)
     ]
     return tuple(outputs)  # type: ignore[return-value]  # a list has no arity
+
+
+def _laid_out(tensor: Tensor, name: str, backend: str) -> Tensor:
+    """The tensor, or the gradient, of that name in the backend's layout; copied only if it is not."""
+    if name in SEQUENCES and get_backend(backend).channels_last:
+        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+    return tensor.contiguous()
 
 
 def _save_for_backward(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]  # torch's own calling convention

@@ -1,0 +1,60 @@
+"""The Triton backend: its absence, how it cuts up the work, and its kernels in Triton's interpreter."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunet_ext.ops import available_backends, selective_scan
+
+from ..conftest import Run
+from .scans import make_inputs
+
+pytest.importorskip("triton", reason="triton is not installed")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_cuda_it_says_so() -> None:
+    for device in (None, "cpu", "mps"):
+        assert "triton" not in available_backends(device)
+    with pytest.raises(
+        RuntimeError, match=r"'triton' \(backend\) cannot be used here: it needs a CUDA device, not cpu\.$"
+    ):
+        selective_scan(**make_inputs(length=3), backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("scans", "batch", "channels", "length", "segments"),
+    [
+        (1, 26880, 64, 128, 1),  # many windows: a program per window and block of channels
+        (2, 26880, 64, 128, 1),
+        (1, 1024, 128, 512, 1),
+        (1, 2, 640, 13440, 53),
+        (1, 2, 64, 26880, 420),  # few long sequences: pieces, as short as one chunk
+        (1, 1, 64, 1, 1),
+    ],
+)
+def test_work_is_cut_up_to_fill_an_h200(scans: int, batch: int, channels: int, length: int, segments: int) -> None:
+    from nnunet_ext.ops.selective_scan.triton_cuda import FILLING, make_plan
+    from nnunet_ext.ops.selective_scan.triton_kernels import CHUNK
+
+    multiprocessors = 132
+    plan = make_plan(scans, batch, -(-channels // 32), length, multiprocessors)
+    assert plan.segments == segments
+    assert plan.span % CHUNK == 0
+    assert (plan.segments - 1) * plan.span < length <= plan.segments * plan.span
+    programs = scans * batch * plan.blocks * plan.segments
+    assert 2 * programs >= FILLING * multiprocessors or plan.span == CHUNK
+    assert 1 <= plan.workers <= batch * plan.segments
+
+
+@pytest.mark.parametrize("file", ["interpreted_scan.py"])
+def test_kernels_in_the_interpreter(run: Run, file: str) -> None:
+    """In a process of its own: Triton must find the variable when the kernels are made."""
+    command = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/ops/{file}")
+    path = {"PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+    result = run(*command, env=path, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed" in result.stdout
