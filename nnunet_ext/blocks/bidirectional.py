@@ -3,10 +3,11 @@
 As in the authors' code the two directions share nothing but the norm before and the projection after their sum.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.blocks.mamba import MambaDirection
+from nnunet_ext.blocks.mamba import MambaDirection, scan_both_ways
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
 
 
@@ -38,10 +39,14 @@ class BidirectionalMamba(nn.Module):
             dtype = compute_dtype(tokens)
             weight, bias = self.norm.weight.to(dtype), self.norm.bias.to(dtype)
             x = F.layer_norm(tokens.to(dtype), self.norm.normalized_shape, weight, bias, self.norm.eps)  # (B, L, C)
-            y = self.mamba_forw(x)  # (B, L, D)
-            if self.mamba_backw is not None:
-                y = y + self.mamba_backw(x)
+            y = self.mamba_forw(x) if self.mamba_backw is None else self._both_ways(self.mamba_backw, x)  # (B, L, D)
             return F.linear(y, self.out_proj.weight.to(dtype)).to(tokens.dtype)
+
+    def _both_ways(self, backwards: MambaDirection, x: Tensor) -> Tensor:
+        """Normalised tokens (B, L, C) to the sum of both directions (B, L, D), computed side by side."""
+        weights = [direction.in_proj.weight.to(x.dtype) for direction in (self.mamba_forw, backwards)]
+        xz = F.linear(x, torch.cat(weights)).unflatten(-1, (2, -1)).permute(2, 0, 3, 1)  # (2, B, 2D, L)
+        return scan_both_ways(self.mamba_forw, backwards, xz).sum(0).transpose(1, 2)
 
     def values_kept(self, tokens: int) -> int:
         """About how many values the backward pass keeps for `tokens` tokens.

@@ -6,7 +6,7 @@ without flipped copies of the sequence.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,27 +77,70 @@ class SelectiveSSM(StateSpaceModel):
 
     def scan(self, projected: Tensor, reverse: bool) -> Tensor:
         """Stacked x and z (B, 2D, L) to gated y (B, D, L), in the dtype of `projected`: float32 or float64."""
-        dtype = projected.dtype
-        x, z = projected.chunk(2, dim=1)  # (B, D, L) each
-        conv_bias = None if self.conv1d.bias is None else self.conv1d.bias.to(dtype)
-        x = causal_conv1d(
-            x, self.conv1d.weight.to(dtype).squeeze(1), conv_bias, activation="silu", reverse=reverse
-        )  # (B, D, L)
-        projected = linear(self.x_proj, x.transpose(1, 2))  # (B, L, R + 2N)
-        dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = F.linear(dt, self.dt_proj.weight.to(dtype))  # (B, L, D); the scan adds the bias
-        return selective_scan(
-            x,
-            delta.transpose(1, 2),  # (B, D, L)
-            -torch.exp(self.A_log.to(dtype)),  # (D, N)
-            B.transpose(1, 2),  # (B, N, L)
-            C.transpose(1, 2),  # (B, N, L)
-            self.D.to(dtype),
-            z,
-            self.dt_proj.bias.to(dtype),
-            delta_softplus=True,
-            reverse=reverse,
-        )  # (B, D, L)
+        return _scan(self.parameters_of_scan(projected.dtype), projected, reverse)
+
+    def parameters_of_scan(self, dtype: torch.dtype) -> "ScanParameters":
+        """What `scan` computes with, in that dtype."""
+        return ScanParameters(
+            conv_weight=self.conv1d.weight.to(dtype).squeeze(1),
+            conv_bias=None if self.conv1d.bias is None else self.conv1d.bias.to(dtype),
+            x_proj=self.x_proj.weight.to(dtype),
+            dt_proj=self.dt_proj.weight.to(dtype),
+            dt_bias=self.dt_proj.bias.to(dtype),
+            A=-torch.exp(self.A_log.to(dtype)),
+            D=self.D.to(dtype),
+        )
+
+
+class ScanParameters(NamedTuple):
+    """The parameters of a `SelectiveSSM`, R the rank of its step size; for a pair those of both, along a first axis."""
+
+    conv_weight: Tensor  # (D, W)
+    conv_bias: Tensor | None  # (D)
+    x_proj: Tensor  # (R + 2N, D)
+    dt_proj: Tensor  # (D, R)
+    dt_bias: Tensor  # (D)
+    A: Tensor  # (D, N)
+    D: Tensor  # (D)
+
+
+def scan_both_ways(forwards: SelectiveSSM, backwards: SelectiveSSM, projected: Tensor) -> Tensor:
+    """`forwards` along the first half of `projected` and `backwards` along the second, at the same time.
+
+    Stacked x and z (2, B, 2D, L) to gated y (2, B, D, L), in the dtype of `projected`: float32 or float64. The models
+    have the same sizes.
+    """
+    both = zip(*(model.parameters_of_scan(projected.dtype) for model in (forwards, backwards)), strict=True)
+    stacked = [None if first is None or second is None else torch.stack((first, second)) for first, second in both]
+    return _scan(ScanParameters(*stacked), projected, reverse=False)  # type: ignore[arg-type]  # None is conv_bias alone
+
+
+def _scan(parameters: ScanParameters, projected: Tensor, reverse: bool) -> Tensor:
+    """Stacked x and z (B, 2D, L) to gated y (B, D, L); of a pair (2, B, 2D, L) to (2, B, D, L)."""
+    x, z = projected.chunk(2, dim=-2)  # (B, D, L) each
+    x = causal_conv1d(x, parameters.conv_weight, parameters.conv_bias, activation="silu", reverse=reverse)  # (B, D, L)
+    rank, states = parameters.dt_proj.shape[-1], parameters.A.shape[-1]
+    dt, B, C = _project(x.transpose(-1, -2), parameters.x_proj).split([rank, states, states], dim=-1)  # (B, L, R or N)
+    delta = _project(dt, parameters.dt_proj)  # (B, L, D); the scan adds the bias
+    return selective_scan(
+        x,
+        delta.transpose(-1, -2),  # (B, D, L)
+        parameters.A,
+        B.transpose(-1, -2),  # (B, N, L)
+        C.transpose(-1, -2),  # (B, N, L)
+        parameters.D,
+        z,
+        parameters.dt_bias,
+        delta_softplus=True,
+        reverse=reverse,
+    )  # (B, D, L)
+
+
+def _project(x: Tensor, weight: Tensor) -> Tensor:
+    """(B, L, I) and (O, I) to (B, L, O), or each of a pair with its own weight."""
+    if x.ndim == 3:
+        return F.linear(x, weight)
+    return torch.bmm(x.flatten(1, 2), weight.transpose(1, 2)).unflatten(1, x.shape[1:3])
 
 
 class MambaDirection(SelectiveSSM):

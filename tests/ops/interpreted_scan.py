@@ -5,6 +5,7 @@ GPU: with chunks of 8 steps, 19 steps are three chunks.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
+from nnunet_ext.blocks import BidirectionalMamba
 from nnunet_ext.ops import available_backends, selective_scan
 from nnunet_ext.ops.selective_scan import torch_ops, triton_cuda, triton_kernels
 from nnunet_ext.ops.selective_scan.backend import ScanInputs
@@ -287,3 +289,22 @@ def test_inference_saves_nothing() -> None:
     y, state = torch_ops.scan_forward(*arguments, False, "triton")
     assert state.numel() == 0
     assert relative_error(y, selective_scan(**inputs, delta_softplus=True, backend="naive")) <= FLOAT32
+
+
+def test_bidirectional_block_is_one_launch_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    block, tokens = BidirectionalMamba(8, d_state=3), torch.randn(2, 5, 8, requires_grad=True)
+    launched: list[torch.Size] = []
+    for name in ("forward", "backward"):
+        inner = getattr(triton_cuda._Launch, name)
+
+        def launch(self: Any, *arguments: torch.Tensor, inner: Any = inner) -> object:
+            launched.append(self.inputs.u.shape)
+            return inner(self, *arguments)
+
+        monkeypatch.setattr(triton_cuda._Launch, name, launch)
+    parameters = [tokens, *block.parameters()]
+    gradients = torch.autograd.grad(block(tokens).square().sum(), parameters)
+    assert launched == [(2, 2, 16, 5)] * 2
+    exact = torch.autograd.grad(block.double()(tokens.double()).square().sum(), [tokens, *block.parameters()])
+    for gradient, other in zip(gradients, exact, strict=True):
+        assert relative_error(gradient, other) <= 2e-5

@@ -50,7 +50,7 @@ def test_work_is_cut_up_to_fill_an_h200(scans: int, batch: int, channels: int, l
     assert 1 <= plan.workers <= batch * plan.segments
 
 
-@pytest.mark.parametrize("file", ["interpreted_scan.py"])
+@pytest.mark.parametrize("file", ["interpreted_scan.py", "interpreted_conv.py"])
 def test_kernels_in_the_interpreter(run: Run, file: str) -> None:
     """In a process of its own: Triton must find the variable when the kernels are made."""
     command = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/ops/{file}")

@@ -20,7 +20,7 @@ FLAGS = {"SOFTPLUS": True, "HAS_D": True, "HAS_Z": True, "HAS_BIAS": True}
 
 
 def _spilled_bytes(
-    kernel: Any, architecture: int, constants: dict[str, Any], half: Collection[str], folder: Path
+    kernel: Any, architecture: int, constants: dict[str, Any], half: Collection[str], folder: Path, warps: int = 1
 ) -> int:
     """What a thread puts aside for want of registers: the kernels have nothing else on the stack."""
     from triton.backends.compiler import GPUTarget
@@ -38,7 +38,7 @@ def _spilled_bytes(
     compiled = triton.compile(
         ASTSource(kernel, signature, constants, attributes),
         target=GPUTarget("cuda", architecture, 32),
-        options={"num_warps": 1},
+        options={"num_warps": warps},
     )
     binary = folder / f"{kernel.__name__}_{architecture}.cubin"
     binary.write_bytes(compiled.asm["cubin"])
@@ -88,3 +88,12 @@ def test_scan_backward_compiles(architecture: int, tmp_path: Path) -> None:
 
     constants = {**FLAGS, "CARRIED": True, "CHUNK": CHUNK, **_tile(16)}
     assert _spilled_bytes(backward_kernel, architecture, constants, (), tmp_path) < 1024
+
+
+@pytest.mark.parametrize("architecture", [80, 86, 89, 90])
+def test_convolution_does_not_spill(architecture: int, tmp_path: Path) -> None:
+    from nnunet_ext.ops.causal_conv.triton_kernels import BLOCK_D, BLOCK_T, backward_kernel, forward_kernel
+
+    constants = {"HAS_BIAS": True, "SILU": True, "W": 4, "BT": BLOCK_T, "BD": BLOCK_D}
+    assert _spilled_bytes(forward_kernel, architecture, constants, (), tmp_path, warps=4) == 0
+    assert _spilled_bytes(backward_kernel, architecture, {**constants, "BW": 4}, (), tmp_path, warps=4) == 0
