@@ -40,6 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for data, results and report")
     demo.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
     demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser("bench-scan", help="time, memory and error of every selective scan that runs here")
+    bench.add_argument(
+        "--shape", action="append", default=[], metavar="B,D,L[,N]", help="instead of LKM-UNet's; may be repeated"
+    )
+    bench.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
+    bench.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    bench.add_argument("--repetitions", type=int, default=10, help="runs of which the median counts")
+    bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
+    bench.set_defaults(run=_bench_scan)
     return parser
 
 
@@ -71,3 +81,15 @@ def _demo(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         device=arguments.device,
     )
+
+
+def _bench_scan(arguments: argparse.Namespace) -> int:
+    from nnunet_ext import bench_scan
+
+    try:
+        lines = bench_scan.run(arguments.shape, arguments.device, arguments.dtype, arguments.repetitions, arguments.out)
+    except ValueError as error:
+        print(f"nnunet-ext bench-scan: {error}")
+        return 2
+    print("\n".join(lines))
+    return 0

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,24 @@ def test_scans_in_several_python_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(lambda _: run_scan(inputs, "auto")[0], range(16)):
             assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_numba_takes_as_many_threads_as_torch(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's workers allow torch one thread each: then a scan must not start others."""
+    helpers: list[object] = []
+
+    class Pool:
+        def submit(self, work: Callable[[], None]) -> Future[None]:
+            helpers.append(work)
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+
+    monkeypatch.setattr(numba_cpu, "_threads", Pool)
+    torch.set_num_threads(threads)
+    inputs = make_inputs(batch=8, length=3)
+    y = selective_scan(**inputs, backend="numba")
+    assert len(helpers) == threads - 1
+    y.sum().backward()
+    assert len(helpers) == 2 * (threads - 1)

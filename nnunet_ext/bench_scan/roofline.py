@@ -1,0 +1,65 @@
+"""The least time that a scan can take on a device: for the bytes it must move, or the exponentials it must compute."""
+
+import subprocess
+import time
+
+import torch
+
+from nnunet_ext.bench_scan.cases import Case
+
+CHECKPOINT_EVERY = 64
+EXPONENTIALS_PER_CLOCK = 16  # of one multiprocessor's special function units, on all GPUs since Volta
+
+
+def floor_seconds(
+    case: Case, dtype: torch.dtype, backward: bool, bandwidth: float, exponentials: float | None
+) -> float:
+    """The larger of both times; a backward pass counts together with its forward pass.
+
+    Per element, with a gate: forward 4 values, B and C shared by the channels, and the checkpoints; N + 4
+    exponentials, divisions among them. Backward 7 values, and B, C, dB and dC; each decay twice more.
+    """
+    width, states = dtype.itemsize, case.states
+    shared = 2 * states * width / case.channels
+    size = 4 * width + shared + 4 * states / CHECKPOINT_EVERY
+    count = states + 4.0
+    if backward:
+        size += 7 * width + 2 * shared + 4 * states / CHECKPOINT_EVERY
+        count += 2 * states + 5
+    seconds = case.elements * size / bandwidth
+    return seconds if exponentials is None else max(seconds, case.elements * count / exponentials)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second that a copy reads and writes, the best of five."""
+    x = torch.ones(2**28 if device.type == "cuda" else 2**24, device=device)
+    y = torch.empty_like(x)
+    best = float("inf")
+    for _ in range(5):
+        synchronize(device)
+        start = time.perf_counter()
+        y.copy_(x)
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * x.nbytes / best
+
+
+def exponentials(device: torch.device) -> float | None:
+    """Exponentials per second at the highest clock; None where they are not computed by units of their own."""
+    if device.type != "cuda":
+        return None
+    query = ("nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits", f"--id={device.index or 0}")
+    try:
+        megahertz = float(subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    processors = torch.cuda.get_device_properties(device).multi_processor_count
+    return processors * EXPONENTIALS_PER_CLOCK * megahertz * 1e6
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
