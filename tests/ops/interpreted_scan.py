@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from nnunet_ext.blocks import BidirectionalMamba
 from nnunet_ext.ops import available_backends, selective_scan
-from nnunet_ext.ops.selective_scan import torch_ops, triton_cuda, triton_kernels
-from nnunet_ext.ops.selective_scan.backend import ScanInputs
+from nnunet_ext.ops.selective_scan import self_check, torch_ops, triton_cuda, triton_kernels
+from nnunet_ext.ops.selective_scan.backend import ScanGradients, ScanInputs
 
 from ..reference import relative_error
 from .scans import OPTIONAL, Inputs, assert_same_scan, make_inputs, run_scan
@@ -50,6 +50,20 @@ def test_is_the_interpreter() -> None:
 @pytest.mark.parametrize("length", [1, 8, 19])
 def test_lengths_and_states(length: int, states: int, reverse: bool) -> None:
     assert_same_scan(_small(length, states=states), "triton", FLOAT32, reverse=reverse)
+
+
+@pytest.mark.parametrize("factor", [1, 1.01, float("nan")])
+def test_the_check_before_use_finds_wrong_results(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = triton_cuda.TritonBackend.backward
+
+    def changed(self: triton_cuda.TritonBackend, *arguments: Any) -> ScanGradients:
+        gradients = right(self, *arguments)
+        return gradients._replace(B=factor * gradients.B)
+
+    monkeypatch.setattr(triton_cuda.TritonBackend, "backward", changed)
+    reason = self_check.check(triton_cuda.TritonBackend(), "cpu", [(1, 3, 9)])
+    assert (reason is None) == (factor == 1)
+    assert reason is None or reason.startswith("the gradient of B of shape (2, 1, 3, 9) differs")
 
 
 def test_usual_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

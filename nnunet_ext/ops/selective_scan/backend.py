@@ -40,7 +40,7 @@ class ScanInputs(NamedTuple):
 
     def scans(self) -> tuple["ScanInputs", "ScanInputs"]:
         """The two scans of a pair."""
-        first, second = self._map(lambda tensor: tensor[0]), self._map(lambda tensor: tensor[1])
+        first, second = self.map(lambda tensor: tensor[0]), self.map(lambda tensor: tensor[1])
         return first, second._replace(reverse=not self.reverse)
 
     @property
@@ -56,9 +56,9 @@ class ScanInputs(NamedTuple):
     def upcast(self) -> "ScanInputs":
         """The same inputs, all of them in `self.dtype`."""
         dtype = self.dtype
-        return self._map(lambda tensor: tensor.to(dtype))
+        return self.map(lambda tensor: tensor.to(dtype))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "ScanInputs":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "ScanInputs":
         """The function applied to every tensor that is given."""
         given = {name: tensor for name, tensor in zip(self._fields, self.tensors, strict=False) if tensor is not None}
         return self._replace(**{name: function(tensor) for name, tensor in given.items()})  # type: ignore[arg-type]  # all of them tensors

@@ -3,6 +3,7 @@
 With TRITON_INTERPRET=1 in the environment Triton's interpreter runs them on CPU tensors: very slow, for tests.
 """
 
+import functools
 from math import prod
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
-from nnunet_ext.ops.triton_runtime import multiprocessors, problem, row_strides, rows
+from nnunet_ext.ops.selective_scan.self_check import check
+from nnunet_ext.ops.triton_runtime import interpreted, multiprocessors, problem, row_strides, rows
 
 # Programs, of one warp each, per multiprocessor: so many hide the latency of memory, ...
 FILLING = 16
@@ -27,8 +29,8 @@ class TritonBackend(ScanBackend):
     pairs = True
 
     def problem(self, device_type: str | None) -> str | None:
-        """Not a CUDA device, or Triton does not load or does not work."""
-        return problem(device_type)
+        """Not a CUDA device, or Triton does not load, does not work, or computes something else on this GPU."""
+        return problem(device_type) or (None if interpreted() else _why_not_trusted())
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """(B, chunks, D, N), for two scans (2, B, chunks, D, N): the state before each chunk."""
@@ -47,6 +49,15 @@ class TritonBackend(ScanBackend):
         """See `ScanBackend.backward`."""
         with torch.cuda.device_of(inputs.u):
             return _Launch(inputs).backward(state, dy)
+
+
+@functools.cache
+def _why_not_trusted() -> str | None:
+    """What the kernels compute wrongly on this GPU; None if nothing."""
+    try:
+        return check(TritonBackend(), "cuda")
+    except Exception as error:  # Triton's own, the driver's: then the next backend computes
+        return f"its kernels fail on this GPU: {type(error).__name__}: {error}"
 
 
 class Plan(NamedTuple):
