@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.blocks.mamba import MambaDirection, scan_both_ways
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
+from nnunet_ext.ops.selective_scan.registry import choose_backend, computes_pairs
 
 
 class BidirectionalMamba(nn.Module):
@@ -39,11 +40,16 @@ class BidirectionalMamba(nn.Module):
             dtype = compute_dtype(tokens)
             weight, bias = self.norm.weight.to(dtype), self.norm.bias.to(dtype)
             x = F.layer_norm(tokens.to(dtype), self.norm.normalized_shape, weight, bias, self.norm.eps)  # (B, L, C)
-            y = self.mamba_forw(x) if self.mamba_backw is None else self._both_ways(self.mamba_backw, x)  # (B, L, D)
+            if self.mamba_backw is None:
+                y = self.mamba_forw(x)  # (B, L, D)
+            elif computes_pairs(choose_backend("auto", x.device.type, dtype == torch.float64)):
+                y = self._both_ways(self.mamba_backw, x)
+            else:
+                y = self.mamba_forw(x) + self.mamba_backw(x)
             return F.linear(y, self.out_proj.weight.to(dtype)).to(tokens.dtype)
 
     def _both_ways(self, backwards: MambaDirection, x: Tensor) -> Tensor:
-        """Normalised tokens (B, L, C) to the sum of both directions (B, L, D), computed side by side."""
+        """Normalised tokens (B, L, C) to the sum of both directions (B, L, D), each step of the two in one launch."""
         weights = [direction.in_proj.weight.to(x.dtype) for direction in (self.mamba_forw, backwards)]
         xz = F.linear(x, torch.cat(weights)).unflatten(-1, (2, -1)).permute(2, 0, 3, 1)  # (2, B, 2D, L)
         return scan_both_ways(self.mamba_forw, backwards, xz).sum(0).transpose(1, 2)
