@@ -124,7 +124,7 @@ _MLLA_DECODER = (
     (r"norm_up\.(.+)", r"decoder.norm.\1"),
     (r"up\.expand\.(.+)", r"decoder.expand.\1"),
     (r"up\.norm\.(.+)", r"decoder.expand_norm.\1"),
-    (r"output\.(.+)", r"decoder.output.\1"),
+    (r"output\.(.+)", r"decoder.seg_layers.output.\1"),
 )
 _MLLA_SAMPLING = (
     (r"\.conv\.0\.", ".expand."),

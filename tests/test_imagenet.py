@@ -57,12 +57,12 @@ def test_the_encoder_and_the_decoders_blocks_are_filled(released: tuple[MLLAUNet
     for level, blocks in enumerate(network.decoder.levels):
         for block, of_encoder in zip(blocks, source.encoder.levels[2 - level], strict=False):
             assert all(map(torch.equal, block.state_dict().values(), of_encoder.state_dict().values()))
-    for part in ("ups", "reduce", "expand", "output"):
+    for part in ("ups", "reduce", "expand", "seg_layers"):
         old, new = getattr(before, part).state_dict(), getattr(network.decoder, part).state_dict()
         assert all(torch.equal(old[name], new[name]) for name in old)
     assert "size T" in log
     assert _sha256(file) in log
-    assert "decoder.expand, decoder.expand_norm, decoder.norm, decoder.output, decoder.reduce, decoder.ups." in log
+    assert "decoder.expand, decoder.expand_norm, decoder.norm, decoder.reduce, decoder.seg_layers, decoder.ups." in log
     filled = [network.encoder, *network.decoder.levels]
     loaded, total = (sum(p.numel() for m in modules for p in m.parameters()) for modules in (filled, [network]))
     assert f"{loaded / 1e6:.2f} of {total / 1e6:.2f} million parameters" in log

@@ -19,7 +19,7 @@ from nnunet_ext.blocks.mlla import MLLABlock
 from nnunet_ext.blocks.residual import ResidualStage
 
 OPENED = (
-    *(nn.Sequential, nn.ModuleList, ResidualStage, MetaStage, MixedStage, LargeKernelMamba),
+    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, ResidualStage, MetaStage, MixedStage, LargeKernelMamba),
     *(unet.Encoder, unet.Decoder, mlla_unet.Encoder, mlla_unet.Decoder),
 )
 """Modules that only put others in a row: these others are what a picture shows. Subclasses are not opened."""
@@ -27,7 +27,7 @@ OPENED = (
 CHANNELS_LAST = (nn.Linear, nn.LayerNorm, MLLABlock, EfficientDownsampling, EfficientUpsampling)
 """Modules whose maps are (B, *size, C); those of all others are (B, C, *size)."""
 
-HEADS = ("decoder.seg_layers.", "decoder.output")
+HEADS = ("decoder.seg_layers.",)
 
 
 @dataclass(frozen=True)

@@ -293,11 +293,13 @@ class Decoder(Switchable):
         self.norm = nn.LayerNorm(channels)
         self.expand = nn.Linear(channels, channels * prod(strides[0]), bias=False)
         self.expand_norm = nn.LayerNorm(channels)
-        self.output = spec.conv_op(channels, num_classes, 1, bias=False)
-        self.seg_layers = AuxiliaryHeads(
+        output = spec.conv_op(channels, num_classes, 1, bias=False)
+        auxiliary = AuxiliaryHeads(
             AuxiliaryHead([level.channels for level in levels], downsampling_factors(strides), scale, num_classes)
             for scale in (scales[1:] if deep_supervision else [])
         )
+        # The name by which nnU-Net knows what to leave out when it fine-tunes onto other labels.
+        self.seg_layers = nn.ModuleDict({"output": output, "auxiliary": auxiliary})
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, *size_i, 2^i C), level 0 first -> logits (B, K, *size), then those of the auxiliary heads."""
@@ -307,10 +309,11 @@ class Decoder(Switchable):
             x = level(reduce(torch.cat((up(x), skip), -1)))
             outputs.insert(0, x)
         x = unfold_voxels(self.expand(self.norm(x)), self.strides[0])  # (B, *size, C)
-        logits = self.output(self.expand_norm(x).movedim(-1, 1))  # (B, K, *size)
+        logits = self.seg_layers["output"](self.expand_norm(x).movedim(-1, 1))  # (B, K, *size)
         if not self.deep_supervision:
             return [logits]
-        return [logits, *(head(outputs) for head in self.seg_layers)]
+        auxiliary = cast(AuxiliaryHeads, self.seg_layers["auxiliary"])
+        return [logits, *(head(outputs) for head in auxiliary)]
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
         """Number of feature map values; `size` is the size of the image."""

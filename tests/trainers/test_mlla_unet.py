@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -232,3 +233,14 @@ def test_the_authors_recipe(suffix: str, nnunet_folders: Path) -> None:
         schedule.step(epoch)
         assert group["lr"] == pytest.approx(1e-6 + (0.0005 - 1e-6) * (1 + cos(pi * epoch / epochs)) / 2)
     assert schedule.get_last_lr() == [group["lr"]]
+
+
+def test_weights_for_other_labels_are_left_out_as_nnunet_fine_tunes(tmp_path: Any) -> None:
+    source = MLLAUNet(1, 3, **TINY, deep_supervision=True, strides=[1, 2, 2])
+    target = MLLAUNet(1, 5, **TINY, deep_supervision=True, strides=[1, 2, 2])
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    torch.save({"network_weights": source.state_dict()}, tmp_path / "checkpoint_final.pth")
+    load_pretrained_weights(target, str(tmp_path / "checkpoint_final.pth"))
+    for name, tensor in target.state_dict().items():
+        expected = before[name] if ".seg_layers." in name else source.state_dict()[name]
+        assert torch.equal(tensor, expected), name
