@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext import __version__, _startup
+from nnunet_ext.planning import command as planning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,8 @@ def _parser() -> argparse.ArgumentParser:
 
     list_ = commands.add_parser("list", help="the trainers: network, dimensions, parameters, source, status")
     list_.set_defaults(run=_list)
+
+    planning.add_to(commands)
 
     demo = commands.add_parser("demo", help="train and compare on real images, end to end, with a report page")
     demo.add_argument(

@@ -57,12 +57,16 @@ class ExtTrainer(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.epochs is not None:
             self.num_epochs = self.epochs
-        if not self.deep_supervision or len(self.configuration_manager.pool_op_kernel_sizes) < 3:
-            # With one output nnU-Net's weights of deep supervision sum to zero.
-            self.enable_deep_supervision = False
+        self.enable_deep_supervision = self.supervises(len(self.configuration_manager.pool_op_kernel_sizes))
         self.save_every: int  # nnU-Net's, in epochs
         self._preemption = Preemption()
         self._last_save = time.monotonic()
+
+    @classmethod
+    def supervises(cls, n_stages: int) -> bool:
+        """Whether training has deep supervision with a plan of so many stages."""
+        # With one output, of two stages, nnU-Net's weights of deep supervision sum to zero.
+        return cls.deep_supervision and n_stages > 2
 
     @classmethod
     def build_network_architecture(

@@ -174,10 +174,10 @@ class _Layer(Recomputing):
         raise NotImplementedError
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:
-        """Number of values that the layer keeps for one image's map; with recomputation only its output."""
+        """Number of values that the layer keeps for one image's map; with recomputation only its tokens and output."""
         output = values(self.channels, size)
         if self.recompute:
-            return output
+            return 2 * output
         _, tokens, sequences = self.sequences(size)
         return output + self.mamba.values_kept(tokens * sequences)
 
@@ -195,11 +195,12 @@ class PixelMamba(_Layer):
         window = self.rule.window(size)
         return (tuple(size), "window") if window is None else (window, self.partition)
 
-    def mix(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return x + Mamba(tokens of each window)."""
         window, partition = self._cut(x.shape[2:])
-        tokens = self.mamba(to_sequences(x, window, partition))  # (B * sequences, length, C)
-        return x + from_sequences(tokens, window, partition, like=x)
+        tokens = to_sequences(x, window, partition)  # (B * sequences, length, C)
+        mixed = self.recomputed_in_parts(self.mamba, tokens)
+        return x + from_sequences(mixed, window, partition, like=x)
 
     def sequences(self, size: Sequence[int]) -> tuple[tuple[int, ...] | None, int, int]:
         """(window, tokens per sequence, sequences) of one image's map."""
@@ -215,8 +216,11 @@ class PatchMamba(_Layer):
 
     kind = "PaM"
 
-    def mix(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return x + Mamba(means of the windows), each repeated over its window."""
+        return self.recomputed_in_parts(self._mix, x)
+
+    def _mix(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
         window = self.rule.window(size) or (1,) * len(size)
         split = split_axes(x, window)  # (B, C, n1, w1, n2, w2, ...)

@@ -114,8 +114,11 @@ class MetaSSM(Recomputing):
         elif options.norm_before_ssm == "instance":
             self.norm = nn.InstanceNorm1d(channels, affine=True)
 
-    def mix(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(B, C, *size) -> (B, C, *size)."""
+        return self.recomputed_in_parts(self._mix, x)
+
+    def _mix(self, x: Tensor) -> Tensor:
         with no_autocast(x.device.type):
             dtype = compute_dtype(x)
             tokens = self._normalised(x.flatten(2).to(dtype))  # (B, L, C), the last axis fastest

@@ -1,4 +1,4 @@
-"""Recomputing activations in the backward pass instead of keeping them, which trades time for memory."""
+"""Recomputing activations in the backward pass instead of keeping them, and computing a layer in parts."""
 
 from collections.abc import Callable
 
@@ -6,24 +6,30 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+MOST_VALUES = 2**25
+"""Values of the input of one part. A bidirectional Mamba needs about 25 times as many of its own, in float32: 3 GiB."""
+
 
 class Recomputing(nn.Module):
-    """A layer that computes `mix`, in training with recomputed activations if `recompute`.
-
-    `mix` must not be random: no random state is kept.
-    """
+    """A layer that in training recomputes activations if `recompute`, which trades time for memory."""
 
     def __init__(self, recompute: bool) -> None:
         super().__init__()
         self.recompute = recompute
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What `mix` returns for x."""
-        mix: Callable[[Tensor], Tensor] = self.mix
+    def recomputed(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """`function` of x; it must not be random, as no random state is kept."""
         if self.recompute and self.training and torch.is_grad_enabled():
-            return checkpoint(mix, x, use_reentrant=False, preserve_rng_state=False)
-        return mix(x)
+            return checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
+        return function(x)
 
-    def mix(self, x: Tensor) -> Tensor:
-        """The layer's output; subclasses define it."""
-        raise NotImplementedError
+    def recomputed_in_parts(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """The same for a function that treats the elements of the first axis one by one, as images or sequences.
+
+        A large x is computed in several parts, so that what `function` needs for itself exists for one part at a time:
+        in inference, and with recomputation in both passes of training.
+        """
+        parts = min(len(x), -(-x.numel() // MOST_VALUES))
+        if parts <= 1:
+            return self.recomputed(function, x)
+        return torch.cat([self.recomputed(function, part) for part in x.tensor_split(parts)])

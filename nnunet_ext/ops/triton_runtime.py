@@ -7,13 +7,35 @@ folder of the user's home.
 import functools
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
+_assumed: ContextVar[bool] = ContextVar("assumed", default=False)
+
+
+@contextmanager
+def assumed() -> Iterator[None]:
+    """Inside, Triton counts as working wherever it is installed: for tensors that have only a shape."""
+    token = _assumed.set(True)
+    try:
+        yield
+    finally:
+        _assumed.reset(token)
+
+
+def is_assumed() -> bool:
+    """Whether this runs inside `assumed`."""
+    return _assumed.get()
+
 
 def problem(device_type: str | None) -> str | None:
     """Why Triton cannot be used on that type of device (None: on any device of this machine); None if it can be."""
+    if is_assumed():
+        return _why_not_triton()
     if device_type in (None, "cpu") and interpreted():
         return None
     if device_type not in (None, "cuda"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
 from nnunet_ext.ops.selective_scan.self_check import check
-from nnunet_ext.ops.triton_runtime import interpreted, multiprocessors, problem, row_strides, rows
+from nnunet_ext.ops.triton_runtime import interpreted, is_assumed, multiprocessors, problem, row_strides, rows
 
 # Programs, of one warp each, per multiprocessor: so many hide the latency of memory, ...
 FILLING = 16
@@ -30,7 +30,7 @@ class TritonBackend(ScanBackend):
 
     def problem(self, device_type: str | None) -> str | None:
         """Not a CUDA device, or Triton does not load, does not work, or computes something else on this GPU."""
-        return problem(device_type) or (None if interpreted() else _why_not_trusted())
+        return problem(device_type) or (None if interpreted() or is_assumed() else _why_not_trusted())
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """(B, chunks, D, N), for two scans (2, B, chunks, D, N): the state before each chunk."""

@@ -1,0 +1,88 @@
+"""The memory of a trainer's network for any plan; topologies that were seen before need no new step."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nnunet_ext.architectures.topology import downsampling_factors
+from nnunet_ext.planning.memory import Memory, trace
+from nnunet_ext.planning.training_step import Batch
+from nnunet_ext.trainers.base import ExtTrainer
+
+
+class Estimator:
+    """Builds networks as `trainer` does, without memory behind their weights.
+
+    Args:
+        trainer: one of our trainers.
+        channels: of the image; in a cascade also the one-hot labels of the previous stage.
+        classes: outputs of the network (labels or regions).
+    """
+
+    def __init__(self, trainer: type[ExtTrainer], channels: int, classes: int):
+        self.trainer = trainer
+        self.channels = channels
+        self.classes = classes
+        self._networks: dict[str, Any] = {}
+        self._memories: dict[str, Memory] = {}
+
+    def network(self, architecture: dict[str, Any]) -> Any:
+        """The network for a plan's `architecture`, of fake tensors; the same object for the same plan.
+
+        Raises:
+            ValueError: the network cannot have this topology.
+        """
+        key = self._key(architecture)
+        if key not in self._networks:
+            with FakeTensorMode():
+                self._networks[key] = self._build(architecture)
+        return self._networks[key]
+
+    def memory(self, architecture: dict[str, Any], patch: Sequence[int]) -> Memory:
+        """What the network needs; traced with this patch, if the topology is new.
+
+        Raises:
+            ValueError: the network cannot have this topology, or be trained on this patch.
+        """
+        self.network(architecture).check_patch_size(patch)
+        key = self._key(architecture)
+        if key not in self._memories:
+            batch = Batch(1, self.channels, tuple(patch), self._scales(architecture))
+            self._memories[key] = trace(lambda: self._build(architecture), batch)
+        return self._memories[key]
+
+    def _build(self, architecture: dict[str, Any]) -> nn.Module:
+        network: nn.Module = get_network_from_plans(
+            self.trainer.network_class,
+            self._options(architecture),
+            architecture["_kw_requires_import"],
+            self.channels,
+            self.classes,
+            allow_init=False,
+            deep_supervision=self._supervised(architecture),
+        )
+        return network
+
+    def _options(self, architecture: dict[str, Any]) -> dict[str, Any]:
+        return {**architecture["arch_kwargs"], **self.trainer.network_options}
+
+    def _key(self, architecture: dict[str, Any]) -> str:
+        return json.dumps(self._options(architecture), sort_keys=True, default=_plain)
+
+    def _supervised(self, architecture: dict[str, Any]) -> bool:
+        return self.trainer.supervises(len(architecture["arch_kwargs"]["strides"]))
+
+    def _scales(self, architecture: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
+        strides = [tuple(int(step) for step in stride) for stride in architecture["arch_kwargs"]["strides"]]
+        factors = downsampling_factors(strides[:-1] if self._supervised(architecture) else strides[:1])
+        return tuple(tuple(1 / step for step in factor) for factor in factors)
+
+
+def _plain(number: Any) -> int | float:
+    """nnU-Net's planner works with numpy's numbers, which JSON does not know."""
+    plain: int | float = number.item()
+    return plain
