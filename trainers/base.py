@@ -106,6 +106,8 @@ class ExtTrainer(nnUNetTrainer):
             for partial in Path(self.output_folder).glob("*.partial"):
                 partial.unlink()
         super().on_train_start()
+        if self.local_rank == 0 and self.device.type == "cuda":
+            self._warn_if_too_large(torch.cuda.get_device_properties(self.device).total_memory)
 
     def initialize(self) -> None:
         """nnU-Net's initialisation; the log says what computes the scan, if the network has one."""
@@ -116,6 +118,17 @@ class ExtTrainer(nnUNetTrainer):
         if any(isinstance(module, StateSpaceModel) for module in self.network.modules()):
             # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.
             self.print_to_log_file(f"Selective scan: {choose_backend('auto', self.device.type, float64=False)}")
+
+    def _warn_if_too_large(self, available: int) -> None:
+        """Write into the log if the plan is estimated to need more than `available` bytes of GPU memory."""
+        from nnunet_ext.planning import fit
+
+        try:
+            warning = fit.warning(self, available)
+        except Exception as error:  # an estimate is no reason not to train
+            warning = f"The memory that this training needs could not be estimated: {error}"
+        if warning is not None:
+            self.print_to_log_file(warning)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """nnU-Net's switch, which it turns on after validation even where there is no deep supervision."""

@@ -208,7 +208,7 @@ class MLLAUNet(nn.Module):
     def initialize(module: nn.Module) -> None:
         """The authors' initialisation of linear layers and norms; for `network.apply`. Convolutions keep PyTorch's."""
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=0.02)  # theirs is cut off at 100 standard deviations
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):

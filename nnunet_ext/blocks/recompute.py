@@ -29,7 +29,7 @@ class Recomputing(nn.Module):
         A large x is computed in several parts, so that what `function` needs for itself exists for one part at a time:
         in inference, and with recomputation in both passes of training.
         """
-        parts = min(len(x), -(-x.numel() // MOST_VALUES))
-        if parts <= 1:
+        if x.numel() <= MOST_VALUES:
             return self.recomputed(function, x)
-        return torch.cat([self.recomputed(function, part) for part in x.tensor_split(parts)])
+        size = max(1, MOST_VALUES // x[0].numel())
+        return torch.cat([self.recomputed(function, part) for part in x.split(size)])

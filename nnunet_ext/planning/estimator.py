@@ -9,9 +9,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.architectures.topology import downsampling_factors
-from nnunet_ext.planning.memory import Memory, trace
+from nnunet_ext.planning.memory import Memory, inference, trace
 from nnunet_ext.planning.training_step import Batch
 from nnunet_ext.trainers.base import ExtTrainer
+
+IMAGES = {2: 16, 3: 2}
+"""Of the batch that is traced, by the number of axes; the cost does not depend on it."""
 
 
 class Estimator:
@@ -39,7 +42,7 @@ class Estimator:
         key = self._key(architecture)
         if key not in self._networks:
             with FakeTensorMode():
-                self._networks[key] = self._build(architecture)
+                self._networks[key] = self.build(architecture)
         return self._networks[key]
 
     def memory(self, architecture: dict[str, Any], patch: Sequence[int]) -> Memory:
@@ -51,11 +54,16 @@ class Estimator:
         self.network(architecture).check_patch_size(patch)
         key = self._key(architecture)
         if key not in self._memories:
-            batch = Batch(1, self.channels, tuple(patch), self._scales(architecture))
-            self._memories[key] = trace(lambda: self._build(architecture), batch)
+            batch = Batch(IMAGES[len(patch)], self.channels, tuple(patch), self.scales(architecture))
+            self._memories[key] = trace(lambda: self.build(architecture), batch)
         return self._memories[key]
 
-    def _build(self, architecture: dict[str, Any]) -> nn.Module:
+    def inference(self, architecture: dict[str, Any], patch: Sequence[int], image: Sequence[int]) -> float:
+        """Bytes that the prediction of an image of that size takes, see `memory.inference`."""
+        return inference(lambda: self.build(architecture), self.channels, patch, image)
+
+    def build(self, architecture: dict[str, Any]) -> nn.Module:
+        """The network as the trainer builds it, with weights as PyTorch initialises them."""
         network: nn.Module = get_network_from_plans(
             self.trainer.network_class,
             self._options(architecture),
@@ -76,7 +84,8 @@ class Estimator:
     def _supervised(self, architecture: dict[str, Any]) -> bool:
         return self.trainer.supervises(len(architecture["arch_kwargs"]["strides"]))
 
-    def _scales(self, architecture: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
+    def scales(self, architecture: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
+        """The size of each output as a part of the patch, per axis."""
         strides = [tuple(int(step) for step in stride) for stride in architecture["arch_kwargs"]["strides"]]
         factors = downsampling_factors(strides[:-1] if self._supervised(architecture) else strides[:1])
         return tuple(tuple(1 / step for step in factor) for factor in factors)

@@ -1,12 +1,11 @@
 """How much memory a network needs, as a function of patch and batch size.
 
-For one topology (strides, kernels, channels) what a step allocates grows in proportion to the voxels of the batch, on
-top of a part that does not depend on them. Two steps on fake tensors give both numbers, and every patch and batch of
-that topology has its estimate without another step.
+For one topology (strides, kernels, channels) what a step keeps grows in proportion to the voxels of the batch, on top
+of a part that does not depend on them. Steps on fake tensors give both numbers, and every patch and batch of that
+topology has its estimate without another step.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -17,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.ops import triton_runtime
 from nnunet_ext.planning.live_bytes import LiveBytes
-from nnunet_ext.planning.training_step import Batch, autocast, fake_step, fake_step_on_cuda
+from nnunet_ext.planning.training_step import Batch, autocast, fake_backward, fake_forward
 
 GIB = 2**30
 
@@ -41,6 +40,23 @@ class Law:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """What the backward pass takes on top of what is kept, of which it frees more and more: an upper bound.
+
+    It grows no faster than the batch: layers that recompute do so in parts of limited size. So it is at most what was
+    seen for a larger batch, or that in proportion to the voxels.
+    """
+
+    voxels: int
+    seen: int
+    """Bytes, for these voxels."""
+
+    def bytes(self, images: int, patch: Sequence[int]) -> float:
+        """For a batch."""
+        return self.seen * max(1.0, images * prod(patch) / self.voxels)
+
+
+@dataclass(frozen=True)
 class Memory:
     """The memory of one network with one topology on one type of device."""
 
@@ -48,14 +64,14 @@ class Memory:
     """Weights, all of them trained."""
     channels: int
     """Of the input."""
-    classes: int
-    """Channels of the output."""
     kept: Law
     """What is alive between forward and backward pass, see `Step.kept`."""
-    peak: Law
-    """The most at one time in a step, see `Step.peak`."""
-    tile: Law
-    """The most at one time in the inference of one patch."""
+    extra: Extra
+    """How much more there is at one time in a step, see `Step.peak`."""
+
+    def step(self, images: int, patch: Sequence[int]) -> float:
+        """The most bytes at one time that a training step allocates, see `Step.peak`."""
+        return self.kept.bytes(images, patch) + self.extra.bytes(images, patch)
 
     def training(self, images: int, patch: Sequence[int]) -> float:
         """Bytes that training takes on a GPU: nnU-Net's SGD, fp16 autocast, without torch.compile.
@@ -64,65 +80,61 @@ class Memory:
         momentum, gradients and as much again for Nesterov's look ahead.
         """
         batch = 4 * self.channels * images * prod(patch)
-        most = max(8 * self.parameters + batch + self.peak.bytes(images, patch), 16 * self.parameters)
+        most = max(8 * self.parameters + batch + self.step(images, patch), 16 * self.parameters)
         return CONTEXT + FRAGMENTATION * most
 
     def most_images(self, patch: Sequence[int], limit: float) -> int:
         """The largest batch of that patch whose `training` takes at most `limit` bytes; 0 if none does."""
-        available = (limit - CONTEXT) / FRAGMENTATION
-        if 16 * self.parameters > available:
+        if self.training(1, patch) > limit:
             return 0
-        per_image = (4 * self.channels + self.peak.per_voxel) * prod(patch)
-        return max(0, int((available - 8 * self.parameters - self.peak.fixed) // per_image))
+        fits, too_many = 1, 2
+        while self.training(too_many, patch) <= limit:
+            fits, too_many = too_many, 2 * too_many
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            fits, too_many = (middle, too_many) if self.training(middle, patch) <= limit else (fits, middle)
+        return fits
 
-    def inference(self, patch: Sequence[int], image: Sequence[int]) -> float:
-        """Bytes that nnU-Net's prediction of one image takes on a GPU: weights, one patch, the logits of the image.
 
-        Args:
-            patch: the plan's patch size.
-            image: size of the preprocessed image, which nnU-Net pads to the patch.
-        """
-        voxels = prod(max(sides) for sides in zip(patch, image, strict=True))
-        # fp16 logits and number of predictions of each voxel, the sum of a patch's mirrored predictions, the image
-        image_bytes = 2 * (self.classes + 1) * voxels + 2 * self.classes * prod(patch) + 4 * self.channels * voxels
-        return CONTEXT + FRAGMENTATION * (4 * self.parameters + self.tile.bytes(1, patch) + image_bytes)
+def inference(build: Callable[[], nn.Module], channels: int, patch: Sequence[int], image: Sequence[int]) -> float:
+    """Bytes that nnU-Net's prediction of one image takes on a GPU: weights, one patch, the logits of the image.
+
+    Args:
+        build: makes the network.
+        channels: of the image.
+        patch: the plan's patch size.
+        image: size of the preprocessed image, which nnU-Net pads to the patch.
+    """
+    with triton_runtime.assumed(), FakeTensorMode(), torch.device("cuda"):
+        network = build().eval()
+        with torch.no_grad(), autocast("cuda"), LiveBytes() as live:
+            outputs = network(torch.empty(1, channels, *patch))
+    logits = outputs[0] if isinstance(outputs, list) else outputs
+    classes = logits.shape[1]
+    weights = 4 * sum(parameter.numel() for parameter in network.parameters())
+    voxels = prod(max(sides) for sides in zip(patch, image, strict=True))
+    # fp16 logits and number of predictions of each voxel, the sum of a patch's mirrored predictions, the image
+    image_bytes = 2 * (classes + 1) * voxels + 2 * classes * prod(patch) + 4 * channels * voxels
+    return CONTEXT + FRAGMENTATION * (weights + live.peak + image_bytes)
 
 
 def trace(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cuda", "cpu"] = "cuda") -> Memory:
-    """The memory of the network that `build` makes, from steps with one and with two images of `batch`.
+    """The memory of the network that `build` makes, from steps with `batch` and with one image of it.
 
     Args:
         build: makes the network in training mode.
-        batch: the shapes; its number of images has no effect.
+        batch: of at least two images.
         device_type: "cuda" with fp16 autocast and the Triton kernels, no GPU needed; or "cpu" with float32.
 
     Raises:
         ValueError: the network cannot run on such a patch.
     """
-    step = fake_step_on_cuda if device_type == "cuda" else fake_step
-    one, two = (step(build, batch._replace(images=images)) for images in (1, 2))
+    one = fake_forward(build, batch._replace(images=1), device_type)
+    all_ = fake_forward(build, batch, device_type)
+    extra = fake_backward(build, batch, device_type)
     voxels = prod(batch.patch)
-    kept, peak = (_line(first, second, voxels) for first, second in zip(one, two, strict=True))
+    per_voxel = (all_ - one) / (voxels * (batch.images - 1))
     with FakeTensorMode():
         parameters = sum(parameter.numel() for parameter in build().parameters())
-    tile, classes = _inference(build, batch._replace(images=1), device_type)
-    return Memory(
-        parameters, batch.channels, classes, kept, peak, Law(2 * parameters, (tile - 2 * parameters) / voxels)
-    )
-
-
-def _line(one: int, two: int, voxels: int) -> Law:
-    per_voxel = (two - one) / voxels
-    return Law(one - per_voxel * voxels, per_voxel)
-
-
-def _inference(build: Callable[[], nn.Module], batch: Batch, device_type: str) -> tuple[int, int]:
-    """(peak bytes of one forward pass that keeps nothing, channels of the logits)."""
-    on_gpu = device_type == "cuda"
-    with triton_runtime.assumed() if on_gpu else nullcontext(), FakeTensorMode(), torch.device(device_type):
-        network = build().eval()
-        image, _ = batch.tensors(device_type)
-        with torch.no_grad(), autocast(device_type) if on_gpu else nullcontext(), LiveBytes() as live:
-            outputs = network(image)
-    logits = outputs[0] if isinstance(outputs, list) else outputs
-    return live.peak, logits.shape[1]
+    kept = Law(one - per_voxel * voxels, per_voxel)
+    return Memory(parameters, batch.channels, kept, Extra(voxels * batch.images, extra))

@@ -106,7 +106,7 @@ def _row(planner: ExtPlanner, name: str, configuration: dict[str, Any], plans: s
         batch,
         memory.parameters,
         memory.training(batch, patch),
-        memory.inference(patch, image),
+        estimator.inference(architecture, patch, image),
         tuple(_stages(estimator.network(architecture), patch)),
     )
 

@@ -6,7 +6,7 @@ attention and recomputation included.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -65,26 +65,31 @@ def run_step(network: nn.Module, image: Tensor, targets: list[Tensor], backward:
     return Step(kept, live.peak)
 
 
-def fake_step(build: Callable[[], nn.Module], batch: Batch) -> Step:
-    """`run_step` in float32 on the CPU with fake tensors; `build` makes the network."""
-    with FakeTensorMode():
-        return run_step(build(), *batch.tensors("cpu"))
+def fake_forward(build: Callable[[], nn.Module], batch: Batch, device_type: str) -> int:
+    """`Step.kept` with fake tensors; `build` makes the network.
 
-
-def fake_step_on_cuda(build: Callable[[], nn.Module], batch: Batch) -> Step:
-    """The same on CUDA, in nnU-Net's fp16 autocast and with our Triton kernels; no GPU is needed.
-
-    PyTorch runs no backward pass of fake CUDA tensors without a GPU. What it needs beside what is kept is taken from a
-    step on the CPU, in the CPU's fp16 autocast, which keeps fewer operators in float32.
+    On "cuda", for which no GPU is needed: in nnU-Net's fp16 autocast and with our Triton kernels. On "cpu": in float32
+    and with the scan that the CPU has.
     """
-    with triton_runtime.assumed(), FakeTensorMode():
-        with torch.device("cuda"):
+    on_gpu = device_type == "cuda"
+    with triton_runtime.assumed() if on_gpu else nullcontext(), FakeTensorMode():
+        with torch.device(device_type):
             network = build()
-        with autocast("cuda"):
-            kept = run_step(network, *batch.tensors("cuda"), backward=False).kept
-        with autocast("cpu"):
-            step = run_step(build(), *batch.tensors("cpu"))
-    return Step(kept, kept + step.peak - step.kept)
+        with autocast("cuda") if on_gpu else nullcontext():
+            return run_step(network, *batch.tensors(device_type), backward=False).kept
+
+
+def fake_backward(build: Callable[[], nn.Module], batch: Batch, device_type: str) -> int:
+    """How many bytes more than `Step.kept` are `Step.peak`, with fake tensors; see `fake_forward`.
+
+    PyTorch runs no backward pass of fake CUDA tensors without a GPU. Its part is taken from a step on the CPU, in the
+    CPU's fp16 autocast, which keeps fewer operators in float32.
+    """
+    on_gpu = device_type == "cuda"
+    kernels, precision = (triton_runtime.assumed(), autocast("cpu")) if on_gpu else (nullcontext(), nullcontext())
+    with kernels, precision, FakeTensorMode():
+        step = run_step(build(), *batch.tensors("cpu"))
+    return step.peak - step.kept
 
 
 @contextmanager
