@@ -1,8 +1,8 @@
 """How much memory a network needs, as a function of patch and batch size.
 
 For one topology (strides, kernels, channels) what a step keeps grows in proportion to the voxels of the batch, on top
-of a part that does not depend on them. Steps on fake tensors give both numbers, and every patch and batch of that
-topology has its estimate without another step.
+of the weights' copies. A step on fake tensors gives the proportion, and every patch and batch of that topology has its
+estimate without another step.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,22 +119,20 @@ def inference(build: Callable[[], nn.Module], channels: int, patch: Sequence[int
 
 
 def trace(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cuda", "cpu"] = "cuda") -> Memory:
-    """The memory of the network that `build` makes, from steps with `batch` and with one image of it.
+    """The memory of the network that `build` makes, from a step with `batch`.
 
     Args:
         build: makes the network in training mode.
-        batch: of at least two images.
+        batch: the shapes; those of a large batch make good estimates for smaller ones.
         device_type: "cuda" with fp16 autocast and the Triton kernels, no GPU needed; or "cpu" with float32.
 
     Raises:
         ValueError: the network cannot run on such a patch.
     """
-    one = fake_forward(build, batch._replace(images=1), device_type)
-    all_ = fake_forward(build, batch, device_type)
-    extra = fake_backward(build, batch, device_type)
-    voxels = prod(batch.patch)
-    per_voxel = (all_ - one) / (voxels * (batch.images - 1))
     with FakeTensorMode():
         parameters = sum(parameter.numel() for parameter in build().parameters())
-    kept = Law(one - per_voxel * voxels, per_voxel)
-    return Memory(parameters, batch.channels, kept, Extra(voxels * batch.images, extra))
+    voxels = batch.images * prod(batch.patch)
+    # In autocast each weight is kept in fp16 too.
+    fixed = 2 * parameters if device_type == "cuda" else 0
+    kept = Law(fixed, (fake_forward(build, batch, device_type) - fixed) / voxels)
+    return Memory(parameters, batch.channels, kept, Extra(voxels, fake_backward(build, batch, device_type)))

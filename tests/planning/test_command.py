@@ -47,7 +47,7 @@ def test_prints_the_plan_beside_nnunets_and_the_next_commands(
         (["-d", "1", "--network", "lkm_unet", "--gpu-memory", "0"], "--gpu-memory is 0, expected GiB of a GPU"),
         (["-d", "1", "--network", "lkm_unet", "-np", "0"], "-np is 0, expected at least one process"),
         (["-d", "77", "--network", "lkm_unet"], "has no dataset for -d 77: give the id or the name"),
-        (["-d", "1", "--network", "lkm_unet", "--gpu-memory", "1"], "1 GiB is too small for lkm_unet: "),
+        (["-d", "1", "--network", "u_mamba_bot", "--gpu-memory", "1"], "1 GiB is too small for u_mamba_bot: "),
     ],
 )
 @pytest.mark.usefixtures("dataset")

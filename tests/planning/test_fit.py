@@ -19,6 +19,7 @@ def _trainer(name: str) -> ExtTrainer:
         plans | {"continue_training": False}, "3d_fullres", 0, dataset, torch.device("cpu")
     )
     made.num_input_channels = 1
+    made._set_batch_size_and_oversample()  # as nnU-Net does before a training
     return made
 
 
