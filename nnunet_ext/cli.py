@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext import __version__, _startup
+from nnunet_ext.datasets import command as datasets
 from nnunet_ext.planning import command as planning
 
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--repetitions", type=int, default=10, help="runs of which the median counts")
     bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
     bench.set_defaults(run=_bench_scan)
+    datasets.add_to(commands)
     return parser
 
 
