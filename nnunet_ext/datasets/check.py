@@ -66,14 +66,12 @@ def check_positions(labels: Labels, affine: npt.NDArray[np.float64], names: Mapp
         affine: from voxels to mm, to the right, front and top of the patient.
         names: value of each organ.
     """
-    foreground = labels[labels > 0]
-    values = np.flatnonzero(np.bincount(foreground)).tolist()
-    centres = _centres(labels, affine, values)
+    centres = _centres(labels, affine)
     for axis in range(3):
         known = [
             relation
             for relation in RELATIONS
-            if relation.axis == axis and {names.get(relation.first), names.get(relation.second)} <= set(values)
+            if relation.axis == axis and {names.get(relation.first), names.get(relation.second)} <= centres.keys()
         ]
         wrong = [r for r in known if centres[names[r.first]][axis] < centres[names[r.second]][axis]]
         if 2 * len(wrong) > len(known):
@@ -85,14 +83,16 @@ def check_positions(labels: Labels, affine: npt.NDArray[np.float64], names: Mapp
             )
 
 
-def _centres(labels: Labels, affine: npt.NDArray[np.float64], values: list[int]) -> dict[int, npt.NDArray[np.float64]]:
-    where = np.nonzero(labels)
-    found = labels[where]
+def _centres(labels: Labels, affine: npt.NDArray[np.float64]) -> dict[int, npt.NDArray[np.float64]]:
+    # NIfTI's first axis is the one that runs fastest in memory; in that order this takes half the time.
+    where = np.nonzero(labels.T)
+    found = labels.T[where]
     numbers = np.bincount(found)
-    sums = [np.bincount(found, weights=axis) for axis in where]
+    sums = [np.bincount(found, weights=axis) for axis in reversed(where)]
     return {
-        value: affine[:3, :3] @ np.array([axis[value] / numbers[value] for axis in sums]) + affine[:3, 3]
-        for value in values
+        value: affine[:3, :3] @ np.array([axis[value] / number for axis in sums]) + affine[:3, 3]
+        for value, number in enumerate(numbers.tolist())
+        if number
     }
 
 

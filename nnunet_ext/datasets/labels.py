@@ -36,7 +36,8 @@ def remap(values: npt.NDArray[np.generic], label_map: Mapping[int, int]) -> Labe
 
 def counts(labels: Labels) -> dict[int, int]:
     """Number of voxels of each foreground value that occurs."""
-    numbers = np.bincount(labels[labels > 0])
+    flat = labels.ravel(order="K")  # a view, whatever the order of the axes
+    numbers = np.bincount(flat[flat > 0])
     return {value: int(number) for value, number in enumerate(numbers) if number}
 
 

@@ -1,0 +1,176 @@
+"""One picture with its mask: what counts as a label value, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nnunet_ext.datasets import pictures
+from nnunet_ext.datasets.benchmark import Benchmark, Case
+from nnunet_ext.datasets.errors import CaseError
+from nnunet_ext.datasets.images_masks import with_labels
+from nnunet_ext.datasets.refuge2 import REFUGE2
+from nnunet_ext.datasets.source import Source
+
+from .patient import mask, photograph
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "DrishtiGS_fundus"
+MASK = np.where(mask() == 255, 0, np.where(mask() == 128, 1, 2)).astype(np.uint8)
+"""0, 1 and 2."""
+GREYS = np.array([255, 128, 0], np.uint8)[MASK]
+THREE = with_labels({"background": 0, "rim": 1, "cup": 2}, "Eyes", grey=False)
+EXIF = 0x0112
+
+Run = Callable[..., tuple[Path, np.ndarray]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """run(benchmark, picture, mask): as case x; returns the folder that holds the sources, and the labels."""
+
+    def convert(
+        benchmark: Benchmark, picture: Image.Image, mask: Image.Image | None, kinds: str = "png png", **options: object
+    ):
+        source = tmp_path / "source"
+        for kind in ("source", "images", "labels"):
+            (tmp_path / kind).mkdir()
+        ending, mask_ending = kinds.split()
+        picture.save(source / f"image.{ending}", **options)
+        if mask is not None:
+            mask.save(source / f"mask.{mask_ending}")
+        files = {file.name.split(".")[0]: file for file in Source(source, tmp_path).files}
+        pictures.convert(Case("x", "train", (files["image"],), files.get("mask")), benchmark, tmp_path)
+        return tmp_path, np.asarray(Image.open(tmp_path / "labels" / "x.png")) if mask is not None else None
+
+    return convert
+
+
+def palette(colours: list[tuple[int, int, int]], indices: np.ndarray = MASK) -> Image.Image:
+    picture = Image.fromarray(indices).convert("P")
+    picture.putpalette([part for colour in colours for part in colour])
+    return picture
+
+
+def greys(*levels: int) -> list[tuple[int, int, int]]:
+    return [(level,) * 3 for level in levels]
+
+
+RED_GREEN = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "ending"),
+    [
+        (Image.fromarray(GREYS), "bmp"),
+        (palette(greys(255, 128, 0)), "bmp"),
+        (palette(greys(255, 128, 0)), "png"),
+        (palette(greys(0, 128, 255), 2 - MASK), "png"),
+        (Image.fromarray(GREYS).convert("RGB"), "bmp"),
+        (Image.fromarray(GREYS).convert("RGBA"), "png"),
+    ],
+)
+def test_refuge_masks_in_every_dress(given: Image.Image, ending: str, run: Run) -> None:
+    _, labels = run(REFUGE2, photograph(MASK), given, f"jpg {ending}")
+    assert np.array_equal(labels, MASK)
+
+
+def test_indices_of_a_coloured_palette_are_labels_of_images_masks(run: Run) -> None:
+    _, labels = run(THREE, photograph(MASK), palette(RED_GREEN))
+    assert np.array_equal(labels, MASK)
+
+
+def test_black_and_white_and_sixteen_bits(run: Run) -> None:
+    lesion = with_labels({"background": 0, "lesion": 255}, "Eyes", grey=False)
+    _, labels = run(lesion, photograph(MASK), Image.fromarray(MASK > 0))
+    assert np.array_equal(labels, MASK > 0)
+
+
+def test_sixteen_bits(run: Run) -> None:
+    far = with_labels({"background": 0, "rim": 1000, "cup": 2000}, "Eyes", grey=False)
+    _, labels = run(far, photograph(MASK), Image.fromarray(MASK.astype(np.uint16) * 1000))
+    assert np.array_equal(labels, MASK)
+
+
+def transparent(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGBA")
+    picture.putpixel((0, 0), (0, 0, 0, 0))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "picture", "given", "kinds", "words"),
+    [
+        (REFUGE2, photograph(MASK), palette(RED_GREEN), "jpg bmp", "palette of colours"),
+        (REFUGE2, photograph(MASK), Image.fromarray(255 - GREYS), "jpg bmp", "of the picture would be foreground"),
+        (REFUGE2, photograph(MASK), Image.fromarray(MASK), "jpg bmp", "of the picture would be foreground"),
+        (THREE, photograph(MASK), palette(RED_GREEN).convert("RGB"), "png png", "mask is coloured"),
+        (THREE, photograph(MASK), transparent(Image.fromarray(MASK)), "png png", "partly transparent"),
+        (THREE, photograph(MASK), Image.fromarray(MASK), "png jpg", "the mask is a JPEG"),
+        (THREE, photograph(MASK), Image.fromarray(MASK * 3), "png png", "holds the values 3, 6, expected 0 to 2"),
+        (THREE, photograph(MASK), Image.fromarray(MASK.T.copy()), "png png", "24 x 20 pixels, its mask 20 x 24"),
+        (THREE, Image.fromarray(MASK), Image.fromarray(MASK), "png png", r"has 1 channel\(s\), expected 3"),
+        (THREE, photograph(MASK).convert("CMYK"), Image.fromarray(MASK), "jpg png", "mode CMYK"),
+        (THREE, transparent(photograph(MASK)), Image.fromarray(MASK), "png png", "picture is partly transparent"),
+    ],
+)
+def test_what_is_not_certain_is_refused(benchmark, picture, given, kinds: str, words: str, run: Run) -> None:
+    with pytest.raises(CaseError, match=words):
+        run(benchmark, picture, given, kinds)
+
+
+def test_pictures_lose_nothing(run: Run) -> None:
+    folder, _ = run(THREE, photograph(MASK), Image.fromarray(MASK), "jpg png", quality=60)
+    decoded = np.asarray(Image.open(folder / "source" / "image.jpg"))
+    assert np.array_equal(np.asarray(Image.open(folder / "images" / "x_0000.png")), decoded)
+
+
+def test_a_plain_png_is_copied(run: Run) -> None:
+    folder, _ = run(THREE, photograph(MASK), Image.fromarray(MASK))
+    assert (folder / "images" / "x_0000.png").read_bytes() == (folder / "source" / "image.png").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_other_pngs_become_three_channels(mode: str, run: Run) -> None:
+    folder, _ = run(THREE, photograph(MASK).convert(mode), Image.fromarray(MASK))
+    written = Image.open(folder / "images" / "x_0000.png")
+    assert written.mode == "RGB"
+    original = Image.open(folder / "source" / "image.png").convert("RGB")
+    assert np.array_equal(np.asarray(written), np.asarray(original))
+
+
+def exif(orientation: int) -> Image.Exif:
+    found = Image.Exif()
+    found[EXIF] = orientation
+    return found
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_camera_s_turn_is_made_if_the_mask_was_drawn_on_the_turned_picture(turned: bool, run: Run) -> None:
+    given = Image.fromarray(np.rot90(MASK, -1).copy() if turned else MASK)
+    folder, labels = run(THREE, photograph(MASK), given, "jpg png", exif=exif(6))
+    written = np.asarray(Image.open(folder / "images" / "x_0000.png"))
+    stored = np.asarray(Image.open(folder / "source" / "image.jpg"))
+    assert np.array_equal(written, np.rot90(stored, -1) if turned else stored)
+    assert written.shape[:2] == labels.shape
+
+
+@pytest.mark.parametrize(("orientation", "given"), [(3, Image.fromarray(MASK)), (6, None)])
+def test_a_turn_that_is_not_certain_is_refused(orientation: int, given: Image.Image | None, run: Run) -> None:
+    with pytest.raises(CaseError, match="EXIF tag asks for a turn"):
+        run(THREE, photograph(MASK), given, "jpg png", exif=exif(orientation))
+
+
+def test_real_photographs(tmp_path: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"needs {DATA}, which is not part of the repository")
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    (image,) = (f for f in Source(DATA, tmp_path).files if f.name.endswith("jpg_images/drishtiGS_002.jpg"))
+    (given,) = (f for f in Source(DATA, tmp_path).files if f.name.endswith("refuge_style_masks/drishtiGS_002.png"))
+    pictures.convert(Case("x", "train", (image,), given), REFUGE2, tmp_path)
+    labels = np.asarray(Image.open(tmp_path / "labels" / "x.png"))
+    original = np.asarray(Image.open(given.path))
+    assert np.array_equal(labels == 2, original == 0)
+    assert np.array_equal(labels > 0, original < 255)
