@@ -16,6 +16,8 @@ from typing import IO
 
 from nnunet_ext.datasets.errors import ConvertError
 
+AES = 99
+"""Stands in a zip archive where the method of compression should."""
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 OTHER_ARCHIVES = (".7z", ".rar", ".gz")
 # macOS and Windows leave these in archives and folders; they look like images.
@@ -142,6 +144,10 @@ def _files_in_zip(path: Path, prefix: str, password: bytes | None) -> list[File]
         parts = PurePosixPath(member.filename.replace("\\", "/")).parts
         if member.filename.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
             raise ConvertError(f"{path} is refused: its member {member.filename!r} would lie outside of the archive.")
+        if member.compress_type == AES:
+            raise ConvertError(
+                f"{path} is encrypted with AES, which Python cannot read: unpack it and give the folder."
+            )
         if not member.is_dir() and not any(IGNORED.fullmatch(part) for part in parts):
             stamp = f"{member.file_size} {member.CRC:08x}"
             encrypted = bool(member.flag_bits & 1)

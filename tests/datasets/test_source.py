@@ -3,12 +3,14 @@
 import io
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 
 from nnunet_ext.datasets.errors import ConvertError
 from nnunet_ext.datasets.source import Source
+from nnunet_ext.datasets.word import WORD
 
 PATTERN = r"img/(?P<id>a\d)\.txt"
 CONTENT = {"data/img/a1.txt": b"one", "data/img/a2.txt": b"two"}
@@ -100,6 +102,45 @@ def test_half_an_archive(make, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-60])
     with pytest.raises(ConvertError, match="was it downloaded whole"):
         Source(archive, tmp_path / "unpacked")
+
+
+def encrypted(data: bytes, password: bytes) -> bytes:
+    """PKWARE's old encryption, which every zip program knows and Python can only read."""
+    keys = [0x12345678, 0x23456789, 0x34567890]
+
+    def update(byte: int) -> None:
+        keys[0] = ~zlib.crc32(bytes([byte]), ~keys[0] & 0xFFFFFFFF) & 0xFFFFFFFF
+        keys[1] = ((keys[1] + (keys[0] & 0xFF)) * 134775813 + 1) & 0xFFFFFFFF
+        keys[2] = ~zlib.crc32(bytes([keys[1] >> 24]), ~keys[2] & 0xFFFFFFFF) & 0xFFFFFFFF
+
+    def encrypt(byte: int) -> int:
+        key = (keys[2] | 2) & 0xFFFF
+        update(byte)
+        return byte ^ ((key * (key ^ 1) >> 8) & 0xFF)
+
+    for byte in password:
+        update(byte)
+    check = zlib.crc32(data) >> 24
+    return bytes(encrypt(byte) for byte in bytes(11) + bytes([check]) + data)
+
+
+def test_an_encrypted_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "WORD.zip", "w") as archive:
+        archive.writestr("img/a1.txt", encrypted(b"secret", b"word@uestc"))
+        (member,) = archive.infolist()  # what the archive's directory, written at the end, says of it
+        member.flag_bits, member.CRC, member.file_size = 1, zlib.crc32(b"secret"), len(b"secret")
+    found = Source(tmp_path / "WORD.zip", tmp_path, WORD.password).find(PATTERN)
+    assert found["a1"].read() == b"secret"
+    with pytest.raises(RuntimeError, match="password"):
+        Source(tmp_path / "WORD.zip", tmp_path).find(PATTERN)["a1"].read()
+
+
+def test_the_other_encryption(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "aes.zip", "w") as archive:
+        archive.writestr("img/a1.txt", b"x")
+        archive.infolist()[0].compress_type = 99
+    with pytest.raises(ConvertError, match="encrypted with AES"):
+        Source(tmp_path / "aes.zip", tmp_path)
 
 
 @pytest.mark.parametrize(
