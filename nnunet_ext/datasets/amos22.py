@@ -29,15 +29,14 @@ SPLITS = {
 
 
 def _find(modality: str, source: Source, split: str) -> list[Case]:
-    description = _description(source)
+    listed = _listed(source)
     cases = []
     parts: dict[str, Part] = {"Tr": "train", "Va": "train" if split == "crossval" else "validation", "Ts": "test"}
     for ending, part in parts.items():
         images, labels = (
             source.find(rf"{kind}{ending}/(?P<id>amos_\d{{4}})\.nii(?:\.gz)?") for kind in ("images", "labels")
         )
-        listed = [_name(entry) for entry in description.get(LISTS.get(ending, ""), [])]
-        cases += pair(images, labels, part, listed)
+        cases += pair(images, labels, part, listed.get(ending, []))
     return [case for case in cases if (int(case.name[-4:]) <= LAST_CT) == (modality == "CT")]
 
 
@@ -45,22 +44,21 @@ def _find_umamba(source: Source, _: str) -> list[Case]:
     return [case for case in _find("MR", source, "crossval") if case.part != "test"]
 
 
-def _description(source: Source) -> dict[str, Any]:
-    """The source's dataset.json, after a look at its labels."""
+def _listed(source: Source) -> dict[str, list[str]]:
+    """The cases that the source's dataset.json lists, after a look at its labels."""
     found = source.find(r"(?P<id>dataset\.json)").values()
     if not found:
         raise ConvertError(f"{source.path} is not AMOS22 as it is downloaded: it holds no dataset.json.")
+    (file,) = found
     try:
-        (file,) = found
         description: dict[str, Any] = json.loads(file.read())
         values = {int(value) for value in description["labels"]}
+        listed = {ending: [_name(entry) for entry in description[key]] for ending, key in LISTS.items()}
     except (ValueError, KeyError, TypeError) as error:
-        raise ConvertError(
-            f"The dataset.json in {source.path} is not AMOS22's: {type(error).__name__}: {error}."
-        ) from error
+        raise ConvertError(f"{file.name} in {source.path} is not AMOS22's: {type(error).__name__}: {error}.") from error
     if values != set(range(len(organs.AMOS) + 1)):
-        raise ConvertError(f"The dataset.json in {source.path} lists the labels {sorted(values)}, AMOS22 has 0 to 15.")
-    return description
+        raise ConvertError(f"{file.name} in {source.path} lists the labels {sorted(values)}, AMOS22 has 0 to 15.")
+    return listed
 
 
 def _name(entry: str | dict[str, str]) -> str:

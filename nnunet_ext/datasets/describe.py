@@ -12,6 +12,10 @@ from nnunet_ext.datasets.source import Source
 LICENCE_FILE = "LICENCE_AND_CITATION.txt"
 FROM_SOURCE = "from_source"
 NOTICE = re.compile(r"(?:.*/)?[^/]*(?:licen[cs]e|citation|readme|terms)[^/]*\.(?:txt|md|pdf|rst)", re.IGNORECASE)
+READER = (
+    "The scans have mixed orientation, so dataset.json names the reader {}, which turns them. Predictions must be "
+    "made with it too."
+)
 LARGEST_NOTICE = 5_000_000
 """Bytes."""
 
@@ -46,6 +50,7 @@ def write_licence(folder: Path, benchmark: Benchmark, split: str, source: Source
         "Cite:\n" + "\n".join(f"- {citation}" for citation in benchmark.citations),
         f"Split {split}: {benchmark.splits[split]}",
         *([benchmark.remarks] if benchmark.remarks else []),
+        *([READER.format(benchmark.reader)] if benchmark.reader else []),
         f"Converted by nnunet_ext {__version__}. The licence is a note, not legal advice: the terms that you agreed to "
         f"when you downloaded the data hold. The source's own notices, if it had any, are in {FROM_SOURCE}/.",
     ]

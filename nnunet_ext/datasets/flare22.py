@@ -53,7 +53,5 @@ FLARE22 = Benchmark(
         "them, are imagesTs. U-Mamba and LKM-UNet train one model on all 50 (fold all) and test on the tuning cases."
     },
     find=_find,
-    remarks="The scans have mixed orientation: dataset.json names the reader NibabelIOWithReorient, and predictions "
-    "must be made with it too.",
     reader="NibabelIOWithReorient",
 )

@@ -143,6 +143,18 @@ def test_a_changed_source_file_is_converted_again(source: Path, convert: Convert
     assert nib.load(done.dataset / "labelsTr" / "word_0001.nii.gz").dataobj[0, 0, 0] == 5
 
 
+def test_a_case_that_was_finished_and_fails_now_leaves_nothing(source: Path, convert: Convert) -> None:
+    remove_label(source)
+    convert("word", source)
+    changed = label_map(organs.WORD)
+    changed.dataobj[0, 0, 0] = 99
+    save(changed, source / "labelsTr" / "word_0001.nii.gz")
+    done = convert("word", source, "--skip-failed")
+    assert done.code == 0, done.output
+    assert done.names("labelsTr") == [f"word_{number:04d}.nii.gz" for number in (2, 4, 5, 6, 7, 8)]
+    assert len(done.names("imagesTr")) == 6
+
+
 def test_what_was_left_with_other_settings_is_not_used(source: Path, convert: Convert) -> None:
     spoil_labels(source)
     convert("word", source)
@@ -273,8 +285,12 @@ def test_half_a_download_is_listed_case_by_case(convert: Convert, tmp_path: Path
 
 def test_amos_of_another_release(convert: Convert, tmp_path: Path) -> None:
     (tmp_path / "amos" / "imagesTr").mkdir(parents=True)
-    (tmp_path / "amos" / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "liver"}}))
+    (tmp_path / "amos" / "dataset.json").write_text(
+        json.dumps({"labels": {"0": "background", "1": "liver"}, "training": [], "validation": []})
+    )
     assert "lists the labels [0, 1], AMOS22 has 0 to 15" in convert("amos22-ct", tmp_path / "amos").output
+    (tmp_path / "amos" / "dataset.json").write_text('{"labels": {"0": "background"}}')
+    assert "is not AMOS22's: KeyError: 'training'" in convert("amos22-ct", tmp_path / "amos").output
     (tmp_path / "amos" / "dataset.json").unlink()
     assert "holds no dataset.json" in convert("amos22-ct", tmp_path / "amos").output
 
