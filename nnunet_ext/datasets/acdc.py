@@ -25,7 +25,7 @@ def _find(source: Source, _: str) -> list[Case]:
             missing = [f"{patient}_missing{number}" for number in range(len(names) + 1, N_FRAMES + 1)]
             for name in names + missing:
                 image = (images[name],) if name in images else ()
-                cases.append(Case(name, part, image, labels.get(name), group=patient))
+                cases.append(Case(name, part, image, labels.get(name)))
     return cases
 
 
@@ -33,8 +33,8 @@ def _folds(labels: Path) -> list[Fold]:
     """The patient-wise folds of nnU-Net's own converter, so that results compare."""
     from nnunetv2.dataset_conversion.Dataset027_ACDC import create_ACDC_split
 
-    found = create_ACDC_split(str(labels))
-    return [{side: [str(name) for name in names] for side, names in fold.items()} for fold in found]
+    found: list[Fold] = create_ACDC_split(str(labels))
+    return found
 
 
 ACDC = Benchmark(

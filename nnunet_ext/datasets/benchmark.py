@@ -23,8 +23,7 @@ class Case:
     images: tuple[File, ...]
     """One file per channel file; none if the source lacks the case."""
     label: File | None
-    group: str = ""
-    """Cases of one group (a patient) never stand on both sides of a fold; the name itself, if empty."""
+    """None if the source lacks it, as it does for hidden test cases."""
 
 
 @dataclass(frozen=True)

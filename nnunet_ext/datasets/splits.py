@@ -14,8 +14,8 @@ N_FOLDS = 5
 def folds(benchmark: Benchmark, cases: Sequence[Case], labels: Path) -> list[Fold]:
     """The folds of the cases in imagesTr.
 
-    One fold, if the split has official validation cases. Else the benchmark's own, or nnU-Net's five random ones, with
-    all cases of a group on one side; none, if there are fewer than five groups.
+    One fold, if the split has official validation cases. Else the benchmark's own, or nnU-Net's five random ones; none,
+    if there are fewer than five cases.
 
     Args:
         benchmark: whose cases they are.
@@ -28,18 +28,12 @@ def folds(benchmark: Benchmark, cases: Sequence[Case], labels: Path) -> list[Fol
         return [{"train": training, "val": validation}]
     if benchmark.folds is not None:
         return benchmark.folds(labels)
-    members: dict[str, list[str]] = {}
-    for case in cases:
-        if case.part == "train":
-            members.setdefault(case.group or case.name, []).append(case.name)
-    if len(members) < N_FOLDS:
+    if len(training) < N_FOLDS:
         return []
     from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-    return [
-        {side: sorted(name for group in groups for name in members[str(group)]) for side, groups in fold.items()}
-        for fold in generate_crossval_split(sorted(members), n_splits=N_FOLDS)
-    ]
+    found: list[Fold] = generate_crossval_split(training, n_splits=N_FOLDS)
+    return found
 
 
 def to_json(found: list[Fold]) -> str:

@@ -165,7 +165,7 @@ def test_what_was_left_with_other_settings_is_not_used(source: Path, convert: Co
     assert len(done.json("splits_final.json")) == 5
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_run_looks_like_nothing_and_goes_on(
     how: signal.Signals, tmp_path: Path, convert: Convert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
