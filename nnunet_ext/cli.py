@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nnunet_ext import __version__, _startup
 from nnunet_ext.datasets import command as datasets
+from nnunet_ext.evaluation import command as evaluate
 from nnunet_ext.planning import command as planning
 
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
     bench.set_defaults(run=_bench_scan)
     datasets.add_to(commands)
+
+    evaluate.add_to(commands)
     return parser
 
 

@@ -1,7 +1,6 @@
 """One run: all cases, all scans, a table in JSON and a picture."""
 
 import datetime
-import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from nnunet_ext.bench_scan.cases import CPU_CASES, GPU_CASES, Case, make_inputs,
 from nnunet_ext.bench_scan.figure import draw
 from nnunet_ext.bench_scan.measure import measure, reference
 from nnunet_ext.bench_scan.rivals import LONGEST_SLOW, SLOW, scans
+from nnunet_ext.versions import versions
 
 PACKAGES = ("torch", "triton", "numba", "mamba-ssm", "mambapy", "nnunet-ext")
 
@@ -39,7 +39,7 @@ def run(shapes: Sequence[str], device: str, dtype: str, repetitions: int, out: P
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type} {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(PACKAGES),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "dtype": dtype,
         "repetitions": repetitions,
@@ -100,13 +100,3 @@ def _device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -3,16 +3,15 @@
 import json
 import math
 import os
-import platform
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from nnunet_ext.demo import mni152, trainers
 from nnunet_ext.demo.errors import DemoError
 from nnunet_ext.demo.pipeline import Pipeline, Run
+from nnunet_ext.evaluation.labels import foreground
+from nnunet_ext.versions import versions
 
 PACKAGES = ("nnunet-ext", "nnunetv2", "torch", "dynamic-network-architectures", "numba", "nilearn")
 
@@ -110,16 +109,10 @@ def collect(pipeline: Pipeline, runs: list[Run]) -> Results:
         iterations=pipeline.budget.iterations,
         mirroring=not pipeline.small,
         device=device_name(pipeline.device),
-        versions=versions(),
+        versions=versions(PACKAGES),
         seconds=sum(run.train_seconds + run.predict_seconds + run.evaluate_seconds for run in runs),
         networks=networks,
     )
-
-
-def foreground(labels: dict[str, Any]) -> dict[str, list[int]]:
-    """The tissues of a dataset.json with their label values, without background and ignore label."""
-    values = {name: list(value) if isinstance(value, list) else [int(value)] for name, value in labels.items()}
-    return {name: value for name, value in values.items() if value != [0] and name != "ignore"}
 
 
 @dataclass(frozen=True)
@@ -156,17 +149,6 @@ def device_name(device: str) -> str:
     if device == "cuda":
         return str(torch.cuda.get_device_name())
     return "Apple GPU" if device == "mps" else f"CPU with {os.cpu_count()} cores"
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
-    found = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _network(run: Run, labels: dict[str, list[int]], ending: str) -> Network:

@@ -9,6 +9,7 @@ import pytest
 
 from nnunet_ext.demo import figures, report, results
 from nnunet_ext.demo.results import Network, Results
+from nnunet_ext.evaluation.labels import foreground
 
 from .raw import write_raw
 
@@ -108,7 +109,7 @@ def test_summary_of_labels_and_regions(tmp_path: Path) -> None:
         "foreground_mean": {"Dice": math.nan},
     }
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    labels = results.foreground({"background": 0, "disc": [1, 2], "cup": 2, "ignore": 3})
+    labels = foreground({"background": 0, "disc": [1, 2], "cup": 2, "ignore": 3})
     assert labels == {"disc": [1, 2], "cup": [2]}
     found = results.read_summary(tmp_path / "summary.json", labels, ".png")
     assert math.isnan(found.mean)

@@ -1,0 +1,1 @@
+"""Evaluation of predictions: named protocols with the definitions that published numbers rest on."""

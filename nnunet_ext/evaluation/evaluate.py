@@ -1,0 +1,123 @@
+"""Scoring the cases of two folders, in parallel, so that a case that fails is named and the others go on."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.evaluation.errors import CaseError, EvaluationError
+from nnunet_ext.evaluation.label_map import ENDINGS
+from nnunet_ext.evaluation.protocols.base import Protocol, Value
+
+KILLED = "its process, or one beside it, was killed: most likely too little memory for so many; lower -np"
+Advance = Callable[[str], None]
+"""Called with the name of every case that is done."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of every case."""
+
+    values: dict[str, list[Value]]
+    """By case, in alphabetical order."""
+    failed: dict[str, str]
+    """By case: why it has no values."""
+
+
+def find_cases(folder: Path, preferred_ending: str | None = None) -> dict[str, Path]:
+    """The label maps of a folder by case, that is by file name without ending.
+
+    Args:
+        folder: not searched below.
+        preferred_ending: taken if there are such files, whatever else there is.
+
+    Raises:
+        EvaluationError: there is no folder, no label map, or there are several kinds to choose from.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"There is no folder {folder}.")
+    kinds = {ending: cases for ending in ENDINGS if (cases := with_ending(folder, ending))}
+    if preferred_ending in kinds:
+        return kinds[preferred_ending]
+    if not kinds:
+        raise EvaluationError(f"There is no label map in {folder}; expected are files ending in {', '.join(ENDINGS)}.")
+    if len(kinds) > 1:
+        raise EvaluationError(
+            f"{folder} holds files ending in {' and '.join(kinds)}; keep one kind of label maps in it."
+        )
+    return next(iter(kinds.values()))
+
+
+def with_ending(folder: Path, ending: str) -> dict[str, Path]:
+    """The files of a folder with this ending, by case, without hidden ones (macOS leaves some); none is no error."""
+    paths = sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("."))
+    return {path.name.removesuffix(ending): path for path in paths}
+
+
+def ending_of(cases: Mapping[str, Path]) -> str:
+    """The ending that all files of `find_cases` share; at least one."""
+    case, path = next(iter(cases.items()))
+    return path.name.removeprefix(case)
+
+
+def evaluate(
+    references: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    protocol: Protocol,
+    processes: int = 1,
+    advance: Advance | None = None,
+) -> Result:
+    """Score every case that has both files; those that have one, or cannot be scored, are failed.
+
+    Args:
+        references: by case; all of them are expected to have a prediction.
+        predictions: by case.
+        protocol: the definitions.
+        processes: cases at a time; with 1 no further process is started.
+        advance: told of every case.
+    """
+    failed = {case: "no prediction" for case in references if case not in predictions}
+    failed |= {case: f"no reference for {predictions[case].name}" for case in predictions if case not in references}
+    paths = {case: (path, predictions[case]) for case, path in sorted(references.items()) if case in predictions}
+    values = {}
+    for case, outcome in _outcomes(paths, protocol, processes):
+        if isinstance(outcome, str):
+            failed[case] = outcome
+        else:
+            values[case] = outcome
+        if advance is not None:
+            advance(case)
+    return Result(dict(sorted(values.items())), dict(sorted(failed.items())))
+
+
+def _outcomes(
+    paths: Mapping[str, tuple[Path, Path]], protocol: Protocol, processes: int
+) -> Iterator[tuple[str, list[Value] | str]]:
+    if processes == 1 or len(paths) < 2:
+        for case, (reference, prediction) in paths.items():
+            yield case, _score(reference, prediction, protocol)
+        return
+    # As nnU-Net does: forked processes and the threads of a library do not agree.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(paths)), context) as pool:
+        futures = {pool.submit(_score, *both, protocol): case for case, both in paths.items()}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except BrokenProcessPool:
+                yield (
+                    futures[future],
+                    KILLED,
+                )
+
+
+def _score(reference: Path, prediction: Path, protocol: Protocol) -> list[Value] | str:
+    """The values of a case, or why there are none."""
+    try:
+        return protocol.score(protocol.load(reference, prediction))
+    except CaseError as error:
+        return str(error)
+    except Exception as error:  # a case that fails must not take the others with it
+        return f"{type(error).__name__}: {error}"
