@@ -1,7 +1,6 @@
 """One case: the reference and the prediction, and the masks of a class cut out of both."""
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,6 @@ class Case:
             nothing = np.zeros((0,) * self.reference.ndim, dtype=bool)
             return nothing, nothing
         return _mask(self.reference[box], values), _mask(self.prediction[box], values)
-
-    @cached_property
-    def voxels(self) -> int:
-        """How many voxels are scored."""
-        return self.reference.size if self.scored is None else int(np.count_nonzero(self.scored))
 
     @property
     def edges(self) -> tuple[float, ...]:

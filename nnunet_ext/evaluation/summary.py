@@ -51,6 +51,7 @@ def summarize(protocol: Protocol, result: Result) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "n_cases": len(result.values),
         "complete": not result.failed,
+        "compared_by": list(protocol.metrics),
         "units": units,
         "mean": {name: _without_nan(metrics) for name, metrics in mean.items()},
         "foreground_mean": _without_nan(

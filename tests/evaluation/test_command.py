@@ -80,6 +80,7 @@ def test_two_files_of_a_whole_folder(hippocampus: Path, capsys: pytest.CaptureFi
     both = [summary["mean"][name]["Dice"] for name in ("Anterior", "Posterior")]
     assert summary["foreground_mean"]["Dice"] == pytest.approx(np.mean(both))
     assert summary["units"]["HD95"] == "mm"
+    assert set(summary["compared_by"]) <= set(summary["foreground_mean"])
     assert {"protocol", "notes", "source", "versions", "date", "how_averaged"} < set(summary)
     printed = capsys.readouterr().out
     assert "HD95 [mm]" in printed

@@ -44,7 +44,7 @@ class Protocol(ABC):
     source: ClassVar[str]
     """Where the definition is from."""
     metrics: ClassVar[tuple[str, ...]]
-    """Those that its numbers are compared by; it may give more."""
+    """Those that its numbers are compared by; it may give more, as counts and volumes."""
     default_labels: ClassVar[Labels | None] = None
     """The numbering that it assumes where no dataset.json is given."""
     fixed_notes: ClassVar[tuple[str, ...]] = ()

@@ -28,13 +28,12 @@ class NNUNet(Protocol):
     )
 
     def score(self, case: Case) -> list[Value]:
-        """Overlap, counts, distances and volumes of every class."""
+        """Overlap, distances and volumes of every class."""
         return [value for name in self.classes for value in self._class(case, name)]
 
     def _class(self, case: Case, name: str) -> list[Value]:
         reference, prediction = case.masks(name)
         counts = count(reference, prediction)
-        tp, fp, fn = counts
         distances = both_ways(reference, prediction, case.edges)
         length = PX if case.spacing is None else MM
         values = {
@@ -44,14 +43,8 @@ class NNUNet(Protocol):
             ("recall", ONE): recall(counts),
             ("HD95", length): hd95(distances),
             ("ASSD", length): assd(distances),
-            ("TP", ONE): tp,
-            ("FP", ONE): fp,
-            ("FN", ONE): fn,
-            ("TN", ONE): case.voxels - tp - fp - fn,
-            ("n_pred", ONE): tp + fp,
-            ("n_ref", ONE): tp + fn,
         }
         if case.spacing is not None:
-            values["volume_pred", ML] = volume(tp + fp, case.spacing)
-            values["volume_ref", ML] = volume(tp + fn, case.spacing)
+            values["volume_pred", ML] = volume(counts.tp + counts.fp, case.spacing)
+            values["volume_ref", ML] = volume(counts.tp + counts.fn, case.spacing)
         return [Value(name, metric, unit, value) for (metric, unit), value in values.items()]
