@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunet_ext import __version__, _startup
 from nnunet_ext.datasets import command as datasets
 from nnunet_ext.evaluation import command as evaluate
+from nnunet_ext.benchmark_report import command as benchmark_report
 from nnunet_ext.planning import command as planning
 
 
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     datasets.add_to(commands)
 
     evaluate.add_to(commands)
+
+    benchmark_report.add_to(commands)
     return parser
 
 

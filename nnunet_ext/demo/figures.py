@@ -1,5 +1,6 @@
 """The report's pictures: overlays of truth and predictions, and the learning curve."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ LINES = ("#0b5fa5", "#d1700a", "#5b5b5b")
 OPACITY = 0.45
 PANEL = 2.3
 """Edge of one picture, in inches."""
+THICK = 1.5
+"""A volume whose slices are so many times thicker than its pixels is shown in the plane of its slices."""
+
+Choice = Callable[[list[npt.NDArray[Any]]], int]
+"""Takes the label maps of a case as (slice, row, column), the truth first; returns the slice to show."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,25 @@ class Row:
     """Mean foreground Dice by the heading of a prediction."""
 
 
-def overlays(rows: list[Row], names: dict[int, str], credit: str, target: Path) -> None:
-    """Draw one line of pictures per case: image, truth, predictions, on the slice with most foreground.
+def most_foreground(labels: list[npt.NDArray[Any]]) -> int:
+    """The slice where the truth has most foreground."""
+    return int(np.argmax(_sums(labels[0] > 0)))
+
+
+def most_disagreement(labels: list[npt.NDArray[Any]]) -> int:
+    """The slice where the truth and the last prediction differ most; if they are equal, that with most foreground."""
+    sums = _sums(labels[0] != labels[-1])
+    return int(np.argmax(sums)) if sums.any() else most_foreground(labels)
+
+
+def _sums(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return mask.reshape(len(mask), -1).sum(axis=1)
+
+
+def overlays(
+    rows: list[Row], names: dict[int, str], credit: str, target: Path, choose: Choice = most_foreground
+) -> None:
+    """Draw one line of pictures per case: image, truth, predictions, on the slice that `choose` takes.
 
     `credit`, the source and terms of the images, travels inside the PNG file.
     """
@@ -50,14 +73,13 @@ def overlays(rows: list[Row], names: dict[int, str], credit: str, target: Path) 
     for axes, row in zip(grid, rows, strict=True):
         image, spacing = read(row.image)
         labels = {heading: read(path)[0] for heading, path in row.labels.items()}
-        truth = next(iter(labels.values()))
-        index = int(np.argmax((truth > 0).reshape(len(truth), -1).sum(axis=1)))
+        index = choose(list(labels.values()))
         background = grey(image[index])
         for axis, heading in zip(axes, headings, strict=True):
             _panel(axis, background, labels[heading][index] if heading in labels else None, names, spacing)
             dice = row.dice.get(heading)
             axis.set_title(heading + (f"\nDice {dice:.3f}" if dice is not None else ""), fontsize=8)
-        place = f"\nslice {index + 1} of {len(truth)}" if len(truth) > 1 else ""
+        place = f"\nslice {index + 1} of {len(image)}" if len(image) > 1 else ""
         axes[0].set_title(f"{row.case}{place}", fontsize=8)
     patches = [Patch(color=COLOURS[(value - 1) % len(COLOURS)], label=name) for value, name in names.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)), frameon=False, fontsize=8)
@@ -86,15 +108,27 @@ def learning_curve(networks: list["Network"], target: Path) -> None:
 
 
 def read(path: Path) -> tuple[npt.NDArray[Any], tuple[float, float]]:
-    """The voxels as (slice, row, column[, colour]) in radiological orientation, and the size of a pixel in mm."""
+    """The voxels as (slice, row, column[, colour]) in radiological orientation, and the size of a pixel in mm.
+
+    The slices are axial, or those in which a volume of thick slices was taken.
+    """
     import SimpleITK
 
     image = SimpleITK.ReadImage(str(path))
-    if image.GetDimension() == 3:
-        image = SimpleITK.DICOMOrient(image, "LPS")
+    if image.GetDimension() == 2:
+        across, down = image.GetSpacing()
+        return SimpleITK.GetArrayFromImage(image)[np.newaxis], (down, across)
+    image = SimpleITK.DICOMOrient(image, "LPS")
     voxels = SimpleITK.GetArrayFromImage(image)
-    spacing = image.GetSpacing()
-    return (voxels if image.GetDimension() == 3 else voxels[np.newaxis]), (spacing[1], spacing[0])
+    spacing = list(image.GetSpacing()[::-1])
+    axis = int(np.argmax(spacing))
+    if spacing[axis] <= THICK * sorted(spacing)[1]:
+        axis = 0
+    voxels = np.moveaxis(voxels, axis, 0)
+    if axis != 0:
+        voxels = voxels[:, ::-1]  # coronal and sagittal: the head is up
+    down, across = spacing[:axis] + spacing[axis + 1 :]
+    return voxels, (down, across)
 
 
 def grey(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -1,0 +1,95 @@
+"""The tables of one data set's scores and of what they cost."""
+
+from nnunet_ext.benchmark_report.context import Context, decimals, direction, label
+from nnunet_ext.benchmark_report.document import Column, Table, Value, fixed
+from nnunet_ext.benchmark_report.results import Metric
+
+GIB = 2**30
+
+
+def scores(context: Context, metric: Metric) -> Table:
+    """Mean over cases, spread over folds, and every class; an incomplete network has a mark and no number."""
+    tables = {cell.trainer: cell.table(metric) for cell in context.results.complete}
+    digits = decimals([float(value) for table in tables.values() for value in table.max()])
+    best = direction(metric)
+    columns = [
+        Column("network"),
+        Column("folds"),
+        Column("cases"),
+        Column("mean", fixed(digits), best),
+        Column("SD of folds", fixed(digits)),
+        *(Column(name, fixed(digits), best) for name in metric.classes),
+    ]
+    rows: list[list[Value]] = []
+    for trainer, cell in context.results.cells.items():
+        if not cell.complete:
+            rows.append([trainer, cell.progress, *[None] * (len(columns) - 2)])
+            continue
+        table = tables[trainer]
+        means = cell.case_means(metric)
+        spread = means.groupby(level="fold").mean().std(ddof=1)
+        numbers = [int(means.count()), float(means.mean()), float(spread), *map(float, table.mean())]
+        rows.append([trainer, cell.progress, *numbers])
+    return Table(
+        name=context.name("scores", metric.name),
+        caption=context.caption(
+            f"{label(metric)}, by {context.results.source}. Mean: over cases, of the mean over the classes that have a "
+            "value in the case. SD of folds: of the folds' means. Classes: mean over cases. A network whose folds are "
+            "not all there has no number."
+        ),
+        columns=columns,
+        rows=rows,
+    )
+
+
+def cost(context: Context) -> Table:
+    """Seconds and memory, over the folds; no number where a fold's is missing."""
+    columns = [
+        Column("network"),
+        Column("folds"),
+        Column("device"),
+        Column("seconds per epoch", fixed(1)),
+        Column("hours per fold", fixed(2)),
+        Column("peak GPU memory, GiB", fixed(2)),
+        Column("peak memory, GiB", fixed(2)),
+        Column("resumed folds"),
+    ]
+    rows: list[list[Value]] = []
+    for trainer, cell in context.results.cells.items():
+        if not cell.complete:
+            rows.append([trainer, cell.progress, *[None] * (len(columns) - 2)])
+            continue
+        trainings = list(cell.trainings.values())
+        jobs = [training.job for training in trainings if training.job]
+        devices = dict.fromkeys(str(job["device"]) for job in jobs if "device" in job)
+        rows.append(
+            [
+                trainer,
+                cell.progress,
+                ", ".join(devices) or None,
+                _mean([training.seconds_per_epoch for training in trainings]),
+                _mean([training.number("seconds") for training in trainings], scale=3600),
+                _largest([training.number("peak_gpu_bytes") for training in trainings]),
+                _largest([training.number("peak_rss_bytes") for training in trainings]),
+                sum(bool(job.get("resumed")) for job in jobs) if jobs else None,
+            ]
+        )
+    return Table(
+        name=context.name("cost"),
+        caption=context.caption(
+            "time and memory of training and validation. Seconds and hours: mean over folds; memory: of the fold that "
+            "took most. A dash: it was not recorded for every fold. Times of different devices cannot be compared."
+        ),
+        columns=columns,
+        rows=rows,
+    )
+
+
+def _mean(values: list[float | None], scale: float = 1) -> float | None:
+    known = [value / scale for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _largest(values: list[float | None]) -> float | None:
+    known = [value / GIB for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None

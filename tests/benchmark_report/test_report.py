@@ -1,0 +1,256 @@
+"""Reports on made-up matrices, whose numbers are known."""
+
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nnunet_ext.benchmark_report import main
+from nnunet_ext.cli import main as command
+
+from .synthetic import DATASET, LKM, MLLA, STOCK, Bench, table, write_log, write_summary
+
+TITLES = ("report.md", "report.tex", "report.html")
+
+
+def stock(case: int, name: str) -> float:
+    return 0.80 + 0.01 * case if name == "head" else 0.70 + 0.01 * case
+
+
+def lkm(case: int, name: str) -> float:
+    """Better on the head by 0.02 and more, worse on the tail by 0.05 and more: on the mean by 0.015 + 0.001 i."""
+    return stock(case, name) + (0.02 + 0.002 * case if name == "head" else -0.05 - 0.004 * case)
+
+
+def mlla(case: int, name: str) -> float:
+    return stock(case, name) + 0.05
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Three networks, five folds, ten cases, no images."""
+    made = Bench(tmp_path, [STOCK, LKM, MLLA])
+    for trainer, dice in {STOCK: stock, LKM: lkm, MLLA: mlla}.items():
+        made.train(trainer, dice)
+    monkeypatch.setenv("nnUNet_results", str(made.results))
+    monkeypatch.setenv("nnUNet_raw", str(made.raw))
+    return made
+
+
+def write(bench: Bench) -> Path:
+    out = bench.folder / "report"
+    assert main.write(bench.folder, out) == out / "report.html"
+    return out
+
+
+def test_scores_by_hand(bench: Bench) -> None:
+    found = table(write(bench), "scores", "Dice")
+    row = found[STOCK]
+    assert row["budget"] == "tiny"
+    assert row["folds"] == "5/5 folds"
+    assert float(row["head"]) == pytest.approx(0.845)
+    assert float(row["tail"]) == pytest.approx(0.745)
+    assert float(row["mean"]) == pytest.approx(0.795)
+    # Fold k has the cases k and k + 5, so that the means of the folds are 0.01 apart.
+    assert float(row["SD of folds"]) == pytest.approx(statistics.stdev([0.00, 0.01, 0.02, 0.03, 0.04]))
+    assert float(found[MLLA]["mean"]) == pytest.approx(0.845)
+
+
+def test_comparison_with_nnunet_by_hand(bench: Bench) -> None:
+    found = _against(write(bench))
+    # LKM loses in every case: the smallest p of ten cases, twice, for two networks.
+    row = found[LKM]
+    assert float(row["difference"]) == pytest.approx(-(0.015 + 0.001 * 4.5))
+    assert float(row["effect size"]) == -1
+    assert float(row["p"]) == pytest.approx(2 / 2**10)
+    assert float(row["p, Holm"]) == pytest.approx(4 / 2**10)
+    assert float(row["95 % from"]) < float(row["difference"]) < float(row["to"]) < 0
+    assert float(found[MLLA]["difference"]) == pytest.approx(0.05)
+    assert STOCK not in found
+
+
+def _against(out: Path) -> dict[str, dict[str, str]]:
+    return table(out, "Plans_against_nnunet")
+
+
+def test_a_network_that_is_worse_on_one_class(bench: Bench) -> None:
+    row = table(write(bench), "classes_against_nnunet")[LKM]
+    assert (row["head"], row["tail"]) == ("+0.029*", "-0.068*")
+
+
+def test_best_is_bold_as_printed(bench: Bench) -> None:
+    text = (write(bench) / "report.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| {MLLA} | 5/5 folds | 10 |"))
+    assert "**0.845**" in row
+    assert "**0.895**" in row
+
+
+def test_every_caption_names_the_budget(bench: Bench) -> None:
+    out = write(bench)
+    page = (out / "report.html").read_text()
+    captions = re.findall(r"<(?:fig)?caption>(.*?)</(?:fig)?caption>", page, flags=re.DOTALL)
+    assert len(captions) >= 8
+    assert all("budget tiny (20 epochs)" in caption for caption in captions)
+    assert (out / "report.tex").read_text().count("\\caption{") == len(captions)
+    assert all("budget" in pd.read_csv(path).columns for path in (out / "tables").iterdir())
+
+
+def test_incomplete_network_has_a_mark_and_no_number(bench: Bench) -> None:
+    shutil.rmtree(bench.fold(MLLA, 3) / "validation")
+    shutil.rmtree(bench.fold(MLLA, 4))
+    out = write(bench)
+    row = table(out, "scores", "Dice")[MLLA]
+    assert row["folds"] == "3/5 folds"
+    assert [row[column] for column in ("cases", "mean", "SD of folds", "head", "tail")] == [""] * 5
+    assert MLLA not in _against(out)
+    # One network is left in the family, so that nothing is corrected.
+    assert float(_against(out)[LKM]["p, Holm"]) == pytest.approx(2 / 2**10)
+    assert table(out, "cost")[MLLA]["hours per fold"] == ""
+    for name in TITLES:
+        text = (out / name).read_text()
+        assert "3/5 folds" in text
+        assert "fold 3 not validated; fold 4 not trained" in text
+        assert f"Left out of the statistics, because folds or cases are missing: {MLLA}." in text
+        assert "three complete networks" in text
+    scores = pd.read_csv(out / "scores.csv")
+    assert set(scores.loc[scores["trainer"] == MLLA, "complete"]) == {"no"}
+    assert MLLA not in set(pd.read_csv(out / "cases.csv")["algorithm"])
+
+
+def test_fold_that_lacks_a_case_does_not_count(bench: Bench) -> None:
+    only = {"case_001": {"head": 0.9, "tail": 0.9}}  # case_006 was lost
+    write_summary(bench.fold(LKM, 1) / "validation" / "summary.json", only)
+    out = write(bench)
+    assert table(out, "scores", "Dice")[LKM]["folds"] == "4/5 folds"
+    assert "fold 1 lacks values of 1 cases that others have, case_006 for one" in (out / "report.md").read_text()
+
+
+def test_broken_summary_is_a_missing_fold(bench: Bench) -> None:
+    (bench.fold(LKM, 1) / "validation" / "summary.json").write_text('{"mean": ')
+    out = write(bench)
+    assert table(out, "scores", "Dice")[LKM]["folds"] == "4/5 folds"
+    assert "fold 1 summary.json cannot be read" in (out / "report.md").read_text()
+
+
+def test_without_nnunet_nothing_is_compared(bench: Bench) -> None:
+    shutil.rmtree(bench.fold(STOCK, 0))
+    out = write(bench)
+    assert not list((out / "tables").glob("*against*"))
+    assert "nnUNetTrainer has 4/5 folds, so that no network is compared" in (out / "report.md").read_text()
+    bench.matrix["trainers"] = [LKM, MLLA]
+    bench.write_matrix()
+    assert "The matrix has no nnUNetTrainer" in (write(bench) / "report.md").read_text()
+
+
+def test_cost_and_missing_job_files(bench: Bench) -> None:
+    row = table(write(bench), "cost")[STOCK]
+    assert row["device"] == "Fake GPU"
+    assert float(row["seconds per epoch"]) == 12
+    assert float(row["hours per fold"]) == 3
+    assert float(row["peak GPU memory, GiB"]) == 5
+    assert float(row["resumed folds"]) == 1
+    (bench.fold(STOCK, 2) / "nnunet_ext_job.json").unlink()
+    for fold in range(5):
+        (bench.fold(LKM, fold) / "nnunet_ext_job.json").unlink()
+    found = table(write(bench), "cost")
+    assert [found[STOCK][column] for column in ("hours per fold", "peak GPU memory, GiB")] == ["", ""]
+    assert float(found[LKM]["seconds per epoch"]) == 7.5, "from nnU-Net's log"
+    assert found[LKM]["device"] == found[LKM]["resumed folds"] == ""
+
+
+def test_one_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Bench(tmp_path, [STOCK, LKM, MLLA], folds=1)
+    for trainer, dice in {STOCK: stock, LKM: lkm, MLLA: mlla}.items():
+        made.train(trainer, dice, cases=1)
+    monkeypatch.setenv("nnUNet_results", str(made.results))
+    out = write(made)
+    assert table(out, "scores", "Dice")[STOCK]["SD of folds"] == ""
+    row = _against(out)[LKM]
+    assert (row["95 % from"], float(row["p"])) == ("", 1)
+    text = (out / "report.md").read_text()
+    assert "With 1 case the smallest p value that the Wilcoxon test can reach is 1" in text
+    assert "Friedman's test needs" in text
+
+
+def test_equal_networks(bench: Bench) -> None:
+    for trainer in (LKM, MLLA):
+        bench.train(trainer, stock)
+    out = write(bench)
+    assert {float(row["p, Holm"]) for row in _against(out).values()} == {1}
+    row = next(line for line in (out / "report.md").read_text().splitlines() if line.startswith(f"| {LKM} | 5/5"))
+    assert "**" not in row, "nothing is best where all are equal"
+
+
+def test_class_that_is_absent_in_some_cases(bench: Bench) -> None:
+    bench.train(STOCK, lambda case, name: None if name == "tail" and case < 9 else stock(case, name))
+    bench.train(LKM, lambda case, name: None if name == "tail" else lkm(case, name))
+    out = write(bench)
+    found = table(out, "scores", "Dice")
+    assert float(found[STOCK]["tail"]) == pytest.approx(0.79)
+    assert float(found[STOCK]["mean"]) == pytest.approx((9 * 0.84 + (0.89 + 0.79) / 2) / 10)
+    assert found[LKM]["tail"] == ""
+    assert table(out, "classes_against_nnunet")[LKM]["tail"] == ""
+
+
+def test_protocol_of_distances(bench: Bench) -> None:
+    """Evaluations of a protocol take the place of summary.json, distances are better when small."""
+    bench.data["protocol"] = "transunet"
+    bench.write_matrix()
+    for trainer, distance in {STOCK: 3.0, LKM: 1.0, MLLA: 2.0}.items():
+        rows = {
+            fold: [
+                (f"case_{i:03d}.nii.gz", name, metric, unit, value)
+                for i in (fold, fold + 5)
+                for metric, unit, value in (("HD95", "voxel", distance + 0.1 * i), ("Dice", "1", 0.5))
+                for name in ("head", "tail")
+            ]
+            for fold in range(5)
+        }
+        bench.evaluate(trainer, "transunet", rows)
+    out = write(bench)
+    assert float(table(out, "scores", "Dice")[STOCK]["mean"]) == 0.5
+    assert float(table(out, "scores", "HD95")[LKM]["mean"]) == pytest.approx(1.45)
+    text = (out / "report.md").read_text()
+    assert "HD95 (voxel, lower is better)" in text
+    assert text.index("Dice (higher is better)") < text.index("HD95 (voxel, lower is better)")
+    assert re.search(rf"\| {LKM} \| 5/5 folds \| 10 \| \*\*1\.45\*\*", text)
+    (bench.fold(LKM, 2) / "validation" / "evaluation_transunet.csv").unlink()
+    assert table(write(bench), "scores", "HD95")[LKM]["folds"] == "4/5 folds", "summary.json does not step in"
+
+
+def test_case_that_two_folds_validate_is_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(bench.fold(LKM, 0) / "validation/summary.json", bench.fold(LKM, 1) / "validation/summary.json")
+    assert command(["report", str(bench.folder)]) == 1
+    assert f"Case case_000 of {DATASET} is validated in 2 folds of {LKM}" in capsys.readouterr().err
+
+
+def test_page_is_one_file(bench: Bench) -> None:
+    page = (write(bench) / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == page.count("<img") >= 3
+    assert page.count("src=") == page.count("<img")
+    assert not re.findall(r"<(?:script|link|iframe|object|embed)\b|@import|url\(|https?://", page)
+    assert all(address.startswith("#") for address in re.findall(r'href="([^"]*)"', page))
+
+
+def test_earlier_report_is_replaced_and_other_files_stay(bench: Bench) -> None:
+    out = write(bench)
+    (out / "notes.txt").write_text("mine")
+    (out / "figures" / "old.png").write_bytes(b"")
+    write(bench)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "figures" / "old.png").exists()
+    assert not [path for path in bench.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_learning_curve_of_a_resumed_fold(tmp_path: Path) -> None:
+    from nnunet_ext.benchmark_report import training
+
+    write_log(tmp_path / "training_log_2026_11_21_12_58_41.txt", [0.1, 0.2, 0.3])
+    write_log(tmp_path / "training_log_2026_11_21_15_00_00.txt", [0.25, 0.35, 0.45], first=1)
+    epochs = training.read(tmp_path).epochs
+    assert [epoch.pseudo_dice for epoch in epochs.values()] == [0.1, 0.25, 0.35, 0.45]
+    assert epochs[1].validation_loss == -0.25
+    assert epochs[3].seconds == 7.5
