@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from nnunet_ext.benchmark_report import comparisons, figures, overlays, published, reported, tables
-from nnunet_ext.benchmark_report.context import Context, label
+from nnunet_ext.benchmark_report.context import Context, budget_title, label
 from nnunet_ext.benchmark_report.document import Document, Figure, Section, Table
 from nnunet_ext.benchmark_report.matrix import Matrix
 from nnunet_ext.benchmark_report.results import DataSetResults, Metric
@@ -38,15 +38,16 @@ def document(
     if reports:
         sections.append(Section("Reported on other data sets", [reported.elsewhere(reports, matrix.budget)]))
     sections.append(Section("How to read the statistics", _method()))
-    return Document(f"Benchmark report, {matrix.budget.title}", sections)
+    return Document(f"Benchmark report, {budget_title(matrix.budget)}", sections)
 
 
 def _overview(matrix: Matrix, results: list[DataSetResults]) -> list[Block]:
     folds = ", ".join(map(str, matrix.folds))
     suffix = matrix.budget.trainer_suffix
     blocks: list[Block] = [
-        f"Networks: {len(matrix.trainers)}; data sets: {len(results)}; {matrix.budget.title}; folds {folds}. Every "
-        "network has the same plan, folds and length; what else its recipe changes is said where the trainer is listed."
+        f"Networks: {len(matrix.trainers)}; data sets: {len(results)}; {budget_title(matrix.budget)}; folds {folds}. "
+        "Every network has the same plan and folds. A trainer that brings its authors' recipe may train another number "
+        "of epochs than the budget's; the tables of time and memory say how many each one did."
         + (f" The trainers' names end with {suffix}, which is left out below." if suffix else "")
     ]
     gaps = [
@@ -141,7 +142,10 @@ def _curves(context: Context, pictures: Path) -> list[Block]:
     target = pictures / f"{context.name('curves')}.png"
     if not figures.learning_curves(list(context.results.cells.values()), target):
         return ["No training log was found."]
-    caption = "Dice and loss on nnU-Net's validation patches, a line for each fold that was begun; nothing is averaged."
+    caption = (
+        "Dice and loss on nnU-Net's validation patches, a line for each fold that was begun; nothing is averaged. "
+        "Losses of trainers with another loss function are on another scale."
+    )
     return [Figure(target, context.caption(caption))]
 
 

@@ -60,7 +60,7 @@ def check_trainers(matrix: Matrix, results: Path) -> None:
     known = {STOCK, *(entry.trainer for entry in ENTRIES)}
     for trainer in matrix.trainers:
         if trainer not in known and not any(
-            matrix.model_folder(results, data, trainer).is_dir() for data in matrix.datasets
+            scores.model_folder(matrix, results, data, trainer).is_dir() for data in matrix.datasets
         ):
             raise ReportError(
                 f"The matrix names the trainer {trainer}, of which {results} holds nothing; correct its name in "

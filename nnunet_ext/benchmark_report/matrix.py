@@ -18,14 +18,9 @@ class Budget:
     trainer_suffix: str
     """The end of the trainers' names that have this length, as "_20epochs"; "" for nnU-Net's own length."""
 
-    @property
-    def title(self) -> str:
-        """Name and length, for captions."""
-        return f"budget {self.name} ({self.epochs} epochs)"
-
 
 @dataclass(frozen=True)
-class DataSet:
+class Dataset:
     """One nnU-Net data set with the plan and the evaluation protocol that all networks share."""
 
     id: int
@@ -40,13 +35,9 @@ class Matrix:
     """Every trainer on every data set and fold."""
 
     budget: Budget
-    datasets: tuple[DataSet, ...]
+    datasets: tuple[Dataset, ...]
     trainers: tuple[str, ...]
     folds: tuple[int, ...]
-
-    def model_folder(self, results: Path, data: DataSet, trainer: str) -> Path:
-        """Where nnU-Net keeps the folds of one network below `results`, the folder nnUNet_results."""
-        return results / data.name / f"{trainer}{self.budget.trainer_suffix}__{data.plans}__{data.configuration}"
 
 
 def read(folder: Path) -> Matrix:
@@ -61,7 +52,7 @@ def read(folder: Path) -> Matrix:
     try:
         matrix = Matrix(
             budget=Budget(**content["budget"]),
-            datasets=tuple(DataSet(**data) for data in content["datasets"]),
+            datasets=tuple(Dataset(**data) for data in content["datasets"]),
             trainers=tuple(dict.fromkeys(map(str, content["trainers"]))),
             folds=tuple(sorted({int(fold) for fold in content["folds"]})),
         )

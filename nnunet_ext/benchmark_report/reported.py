@@ -1,6 +1,6 @@
 """The tables of what papers and independent work reported, with our numbers in a column of their own."""
 
-from nnunet_ext.benchmark_report.context import PLAIN, Context
+from nnunet_ext.benchmark_report.context import PLAIN, Context, budget_title
 from nnunet_ext.benchmark_report.document import Column, Table, Value
 from nnunet_ext.benchmark_report.matrix import Budget
 from nnunet_ext.benchmark_report.published import Published, Report
@@ -20,7 +20,7 @@ def on_this_benchmark(context: Context, published: Published) -> Table | None:
             "what others reported on the benchmark of this name. Their numbers come from other splits, evaluation and "
             "training than ours, as the protocol column says: two columns, never one comparison."
         ),
-        columns=[Column("network"), Column("benchmark"), Column("here, mean over cases"), *COLUMNS],
+        columns=[Column("network"), Column("benchmark"), Column("here, mean of classes"), *COLUMNS],
         rows=[
             [network, report.benchmark, _here(context.results, published, network, report), *_columns(report, values)]
             for report in reports
@@ -33,8 +33,8 @@ def elsewhere(reports: list[Report], budget: Budget) -> Table:
     """What others reported of the matrix's networks on other data sets."""
     return Table(
         name="reported_elsewhere",
-        caption=f"What others reported on data sets that this matrix ({budget.title}) does not hold. None of it was "
-        "measured here.",
+        caption=f"What others reported on data sets that this matrix ({budget_title(budget)}) does not hold. "
+        "None of it was measured here.",
         columns=[Column("network"), Column("benchmark"), *COLUMNS],
         rows=[
             [network, report.benchmark, *_columns(report, values)]
@@ -56,7 +56,7 @@ def _here(results: DataSetResults, published: Published, network: str, report: R
         return None
     scale = 100 if report.unit == "%" and metric.unit in PLAIN else 1
     cells = [results.cells.get(trainer) for trainer in published.trainers.get(network, [])]
-    means = {cell.trainer: scale * cell.case_means(metric).mean() for cell in cells if cell and cell.complete}
+    means = {cell.trainer: scale * cell.class_mean(metric) for cell in cells if cell and cell.complete}
     return ", ".join(f"{mean:.2f} ({trainer})" for trainer, mean in means.items()) or None
 
 

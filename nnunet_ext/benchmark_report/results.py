@@ -10,12 +10,14 @@ import pandas as pd
 
 from nnunet_ext.benchmark_report import training
 from nnunet_ext.benchmark_report.errors import ReportError
-from nnunet_ext.benchmark_report.matrix import DataSet, Matrix
+from nnunet_ext.benchmark_report.matrix import Dataset, Matrix
 from nnunet_ext.benchmark_report.training import Training
 from nnunet_ext.demo.results import foreground, read_summary
 
 COLUMNS = ["case", "class", "metric", "unit", "value"]
 NNUNET = "nnU-Net's summary.json (no value where a class is absent in reference and prediction)"
+BACKGROUND = "background"
+"""Protocols that score it as a class leave it out of their means."""
 DICE = ("dice", "dsc")
 LOWER_IS_BETTER = ("hd", "assd", "asd", "masd", "mae", "rmse", "error")
 """How the names of distances and errors begin; of all other metrics more is better."""
@@ -71,15 +73,22 @@ class Cell:
         return wide.reindex(columns=list(metric.classes))
 
     def case_means(self, metric: Metric) -> pd.Series:
-        """Mean over the classes that have a value, by (fold, case)."""
-        return self.table(metric).mean(axis=1)
+        """Mean over the foreground classes that have a value, by (fold, case)."""
+        return self._foreground(metric).mean(axis=1)
+
+    def class_mean(self, metric: Metric) -> float:
+        """Mean over cases for every foreground class, then over classes, as nnU-Net and most papers average."""
+        return float(self._foreground(metric).mean().mean())
+
+    def _foreground(self, metric: Metric) -> pd.DataFrame:
+        return self.table(metric).drop(columns=BACKGROUND, errors="ignore")
 
 
 @dataclass(frozen=True)
 class DataSetResults:
     """All networks on one data set."""
 
-    data: DataSet
+    data: Dataset
     source: str
     """Where the scores come from, in words."""
     description: dict[str, Any]
@@ -93,6 +102,11 @@ class DataSetResults:
     def complete(self) -> list[Cell]:
         """The networks with all folds, in the matrix's order."""
         return [cell for cell in self.cells.values() if cell.complete]
+
+
+def model_folder(matrix: Matrix, results: Path, data: Dataset, trainer: str) -> Path:
+    """Where nnU-Net keeps the folds of one network below `results`, the folder nnUNet_results."""
+    return results / data.name / f"{trainer}{matrix.budget.trainer_suffix}__{data.plans}__{data.configuration}"
 
 
 def collect(matrix: Matrix, results: Path) -> list[DataSetResults]:
@@ -110,8 +124,8 @@ def collect(matrix: Matrix, results: Path) -> list[DataSetResults]:
     return found
 
 
-def _data_set(matrix: Matrix, results: Path, data: DataSet) -> DataSetResults:
-    folders = {trainer: matrix.model_folder(results, data, trainer) for trainer in matrix.trainers}
+def _data_set(matrix: Matrix, results: Path, data: Dataset) -> DataSetResults:
+    folders = {trainer: model_folder(matrix, results, data, trainer) for trainer in matrix.trainers}
     description = _description([*folders.values()])
     evaluation = f"evaluation_{data.protocol}.csv"
     by_protocol = any(
@@ -136,9 +150,7 @@ def _data_set(matrix: Matrix, results: Path, data: DataSet) -> DataSetResults:
             problems[trainer].setdefault(fold, lacks)
     return DataSetResults(
         data=data,
-        source=f"protocol {data.protocol}"
-        if by_protocol
-        else "nnU-Net's summary.json, a class absent in both left out",
+        source=f"protocol {data.protocol}" if by_protocol else NNUNET,
         description=description,
         metrics=_metrics([frame for frame in scores.values() if not frame.empty]),
         cells={
@@ -165,12 +177,18 @@ def _fold_scores(folder: Path, evaluation: str, by_protocol: bool, description: 
     if not summary.is_file():
         raise _NotThereError("not validated" if folder.parent.is_dir() else "not trained")
     try:
-        return _read_csv(folder / evaluation, description) if by_protocol else _read_summary(summary, description)
+        frame = _read_summary(summary, description)
+        if by_protocol:
+            validated = set(frame["case"])
+            frame = _read_csv(folder / evaluation, description)
+            if lost := sorted(validated - set(frame["case"])):
+                raise _NotThereError(f"{evaluation} lacks {len(lost)} validated cases, {lost[0]} for one")
     except FileNotFoundError as error:
         raise _NotThereError(f"no {evaluation}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         name = evaluation if by_protocol else summary.name
         raise _NotThereError(f"{name} cannot be read ({error})") from error
+    return frame
 
 
 def _read_csv(path: Path, description: dict[str, Any]) -> pd.DataFrame:
@@ -211,7 +229,7 @@ def _description(folders: list[Path]) -> dict[str, Any]:
     return {}
 
 
-def _check_overlap(scores: pd.DataFrame, data: DataSet, trainer: str) -> None:
+def _check_overlap(scores: pd.DataFrame, data: Dataset, trainer: str) -> None:
     folds_of_case = scores.groupby("case")["fold"].nunique()
     twice = folds_of_case[folds_of_case > 1]
     if not twice.empty:

@@ -17,6 +17,7 @@ def scores(context: Context, metric: Metric) -> Table:
         Column("folds"),
         Column("cases"),
         Column("mean", fixed(digits), best),
+        Column("mean of classes", fixed(digits), best),
         Column("SD of folds", fixed(digits)),
         *(Column(name, fixed(digits), best) for name in metric.classes),
     ]
@@ -28,14 +29,14 @@ def scores(context: Context, metric: Metric) -> Table:
         table = tables[trainer]
         means = cell.case_means(metric)
         spread = means.groupby(level="fold").mean().std(ddof=1)
-        numbers = [int(means.count()), float(means.mean()), float(spread), *map(float, table.mean())]
-        rows.append([trainer, cell.progress, *numbers])
+        overall = [float(means.mean()), cell.class_mean(metric), float(spread)]
+        rows.append([trainer, cell.progress, int(means.count()), *overall, *map(float, table.mean())])
     return Table(
         name=context.name("scores", metric.name),
         caption=context.caption(
             f"{label(metric)}, by {context.results.source}. Mean: over cases, of the mean over the classes that have a "
-            "value in the case. SD of folds: of the folds' means. Classes: mean over cases. A network whose folds are "
-            "not all there has no number."
+            "value in the case, as in the tests below. Mean of classes: of the classes' columns, as nnU-Net and most "
+            "papers average. SD of folds: of the folds' means. A network whose folds are not all there has no number."
         ),
         columns=columns,
         rows=rows,
@@ -48,6 +49,7 @@ def cost(context: Context) -> Table:
         Column("network"),
         Column("folds"),
         Column("device"),
+        Column("epochs"),
         Column("seconds per epoch", fixed(1)),
         Column("hours per fold", fixed(2)),
         Column("peak GPU memory, GiB", fixed(2)),
@@ -62,11 +64,13 @@ def cost(context: Context) -> Table:
         trainings = list(cell.trainings.values())
         jobs = [training.job for training in trainings if training.job]
         devices = dict.fromkeys(str(job["device"]) for job in jobs if "device" in job)
+        epochs = dict.fromkeys(str(len(training.epochs)) for training in trainings if training.epochs)
         rows.append(
             [
                 trainer,
                 cell.progress,
                 ", ".join(devices) or None,
+                ", ".join(epochs) or None,
                 _mean([training.seconds_per_epoch for training in trainings]),
                 _mean([training.number("seconds") for training in trainings], scale=3600),
                 _largest([training.number("peak_gpu_bytes") for training in trainings]),
@@ -77,8 +81,9 @@ def cost(context: Context) -> Table:
     return Table(
         name=context.name("cost"),
         caption=context.caption(
-            "time and memory of training and validation. Seconds and hours: mean over folds; memory: of the fold that "
-            "took most. A dash: it was not recorded for every fold. Times of different devices cannot be compared."
+            "time and memory of training and validation. Epochs: as logged. Seconds and hours: mean over folds; "
+            "memory: of the fold that took most. A dash: it was not recorded for every fold. Times of different "
+            "devices cannot be compared."
         ),
         columns=columns,
         rows=rows,

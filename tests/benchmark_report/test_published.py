@@ -49,8 +49,8 @@ def test_ours_and_theirs_stand_in_two_columns(tmp_path: Path, monkeypatch: pytes
     out = bench.folder / "report"
     main.write(bench.folder, out)
     found = table(out, "Plans_reported")
-    assert "here, mean over cases" in found["nnU-Net"]
-    assert found["LKM-UNet"]["here, mean over cases"] == "", "an incomplete network has no number here either"
+    assert "here, mean of classes" in found["nnU-Net"]
+    assert found["LKM-UNet"]["here, mean of classes"] == "", "an incomplete network has no number here either"
     lines = [line for line in (out / "report.md").read_text().splitlines() if "Table 1" in line and "Dice, %" in line]
     row = next(line for line in lines if line.startswith("| nnU-Net |"))
     assert "| 81.23 (nnUNetTrainer) | 86.15 |" in row

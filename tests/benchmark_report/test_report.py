@@ -29,15 +29,29 @@ def mlla(case: int, name: str) -> float:
     return stock(case, name) + 0.05
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def make(root: Path) -> Bench:
     """Three networks, five folds, ten cases, no images."""
-    made = Bench(tmp_path, [STOCK, LKM, MLLA])
+    made = Bench(root, [STOCK, LKM, MLLA])
     for trainer, dice in {STOCK: stock, LKM: lkm, MLLA: mlla}.items():
         made.train(trainer, dice)
-    monkeypatch.setenv("nnUNet_results", str(made.results))
-    monkeypatch.setenv("nnUNet_raw", str(made.raw))
     return made
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A matrix that the test may change."""
+    made = make(tmp_path)
+    monkeypatch.setenv("nnUNet_results", str(made.results))
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on the matrix as it was made, to be read only."""
+    made = make(tmp_path_factory.mktemp("whole"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("nnUNet_results", str(made.results))
+        return write(made)
 
 
 def write(bench: Bench) -> Path:
@@ -46,8 +60,8 @@ def write(bench: Bench) -> Path:
     return out
 
 
-def test_scores_by_hand(bench: Bench) -> None:
-    found = table(write(bench), "scores", "Dice")
+def test_scores_by_hand(whole: Path) -> None:
+    found = table(whole, "scores", "Dice")
     row = found[STOCK]
     assert row["budget"] == "tiny"
     assert row["folds"] == "5/5 folds"
@@ -59,8 +73,8 @@ def test_scores_by_hand(bench: Bench) -> None:
     assert float(found[MLLA]["mean"]) == pytest.approx(0.845)
 
 
-def test_comparison_with_nnunet_by_hand(bench: Bench) -> None:
-    found = _against(write(bench))
+def test_comparison_with_nnunet_by_hand(whole: Path) -> None:
+    found = _against(whole)
     # LKM loses in every case: the smallest p of ten cases, twice, for two networks.
     row = found[LKM]
     assert float(row["difference"]) == pytest.approx(-(0.015 + 0.001 * 4.5))
@@ -76,26 +90,25 @@ def _against(out: Path) -> dict[str, dict[str, str]]:
     return table(out, "Plans_against_nnunet")
 
 
-def test_a_network_that_is_worse_on_one_class(bench: Bench) -> None:
-    row = table(write(bench), "classes_against_nnunet")[LKM]
+def test_a_network_that_is_worse_on_one_class(whole: Path) -> None:
+    row = table(whole, "classes_against_nnunet")[LKM]
     assert (row["head"], row["tail"]) == ("+0.029*", "-0.068*")
 
 
-def test_best_is_bold_as_printed(bench: Bench) -> None:
-    text = (write(bench) / "report.md").read_text()
+def test_best_is_bold_as_printed(whole: Path) -> None:
+    text = (whole / "report.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith(f"| {MLLA} | 5/5 folds | 10 |"))
     assert "**0.845**" in row
     assert "**0.895**" in row
 
 
-def test_every_caption_names_the_budget(bench: Bench) -> None:
-    out = write(bench)
-    page = (out / "report.html").read_text()
+def test_every_caption_names_the_budget(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
     captions = re.findall(r"<(?:fig)?caption>(.*?)</(?:fig)?caption>", page, flags=re.DOTALL)
     assert len(captions) >= 8
     assert all("budget tiny (20 epochs)" in caption for caption in captions)
-    assert (out / "report.tex").read_text().count("\\caption{") == len(captions)
-    assert all("budget" in pd.read_csv(path).columns for path in (out / "tables").iterdir())
+    assert (whole / "report.tex").read_text().count("\\caption{") == len(captions)
+    assert all("budget" in pd.read_csv(path).columns for path in (whole / "tables").iterdir())
 
 
 def test_incomplete_network_has_a_mark_and_no_number(bench: Bench) -> None:
@@ -145,13 +158,17 @@ def test_without_nnunet_nothing_is_compared(bench: Bench) -> None:
     assert "The matrix has no nnUNetTrainer" in (write(bench) / "report.md").read_text()
 
 
-def test_cost_and_missing_job_files(bench: Bench) -> None:
-    row = table(write(bench), "cost")[STOCK]
+def test_cost(whole: Path) -> None:
+    row = table(whole, "cost")[STOCK]
+    assert row["epochs"] == "2"
     assert row["device"] == "Fake GPU"
     assert float(row["seconds per epoch"]) == 12
     assert float(row["hours per fold"]) == 3
     assert float(row["peak GPU memory, GiB"]) == 5
     assert float(row["resumed folds"]) == 1
+
+
+def test_missing_job_files(bench: Bench) -> None:
     (bench.fold(STOCK, 2) / "nnunet_ext_job.json").unlink()
     for fold in range(5):
         (bench.fold(LKM, fold) / "nnunet_ext_job.json").unlink()
@@ -191,6 +208,7 @@ def test_class_that_is_absent_in_some_cases(bench: Bench) -> None:
     found = table(out, "scores", "Dice")
     assert float(found[STOCK]["tail"]) == pytest.approx(0.79)
     assert float(found[STOCK]["mean"]) == pytest.approx((9 * 0.84 + (0.89 + 0.79) / 2) / 10)
+    assert float(found[STOCK]["mean of classes"]) == pytest.approx((0.845 + 0.79) / 2)
     assert found[LKM]["tail"] == ""
     assert table(out, "classes_against_nnunet")[LKM]["tail"] == ""
 
@@ -221,14 +239,39 @@ def test_protocol_of_distances(bench: Bench) -> None:
     assert table(write(bench), "scores", "HD95")[LKM]["folds"] == "4/5 folds", "summary.json does not step in"
 
 
+def test_evaluation_that_lacks_a_case_is_a_missing_fold(bench: Bench) -> None:
+    """Also where every network lacks it: a case that cannot be scored may not drop out unseen."""
+    for trainer in bench.trainers:
+        rows = {
+            fold: [(f"case_{i:03d}", "head", "Dice", "1", 0.5) for i in (fold, fold + 5) if i != 7] for fold in range(5)
+        }
+        bench.evaluate(trainer, "nnunet", rows)
+    out = write(bench)
+    assert {row["folds"] for row in table(out, "scores", "Dice").values()} == {"4/5 folds"}
+    assert "evaluation_nnunet.csv lacks 1 validated cases, case_007 for one" in (out / "report.md").read_text()
+
+
+def test_background_is_shown_and_not_averaged(bench: Bench) -> None:
+    dice = {"background": 0.99, "head": 0.5, "tail": 0.7}
+    for trainer in bench.trainers:
+        rows = {
+            fold: [(f"case_{i:03d}", name, "Dice", "1", dice[name]) for i in (fold, fold + 5) for name in dice]
+            for fold in range(5)
+        }
+        bench.evaluate(trainer, "nnunet", rows)
+    row = table(write(bench), "scores", "Dice")[STOCK]
+    means = [float(row[column]) for column in ("background", "mean", "mean of classes")]
+    assert means == pytest.approx([0.99, 0.6, 0.6])
+
+
 def test_case_that_two_folds_validate_is_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(bench.fold(LKM, 0) / "validation/summary.json", bench.fold(LKM, 1) / "validation/summary.json")
     assert command(["report", str(bench.folder)]) == 1
     assert f"Case case_000 of {DATASET} is validated in 2 folds of {LKM}" in capsys.readouterr().err
 
 
-def test_page_is_one_file(bench: Bench) -> None:
-    page = (write(bench) / "report.html").read_text()
+def test_page_is_one_file(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
     assert page.count('src="data:image/png;base64,') == page.count("<img") >= 3
     assert page.count("src=") == page.count("<img")
     assert not re.findall(r"<(?:script|link|iframe|object|embed)\b|@import|url\(|https?://", page)
