@@ -34,6 +34,8 @@ class Column:
     form: Callable[[float], str] = count
     best: Best = ""
     """Which number is set in bold."""
+    words: int = 0
+    """The relative width of a column of sentences; 0 for names and numbers, which stay on one line."""
 
     def show(self, value: Value) -> str:
         """The text of a value of this column."""
@@ -51,6 +53,11 @@ class Table:
     caption: str
     columns: list[Column]
     rows: list[list[Value]]
+
+    @property
+    def wordy(self) -> bool:
+        """Whether it has columns of sentences, and so runs over pages."""
+        return any(column.words for column in self.columns)
 
     def shown(self) -> list[list[tuple[str, bool]]]:
         """Every value as text, and whether it is the best of its column (as printed, and not if all are equal)."""

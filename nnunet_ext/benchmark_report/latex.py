@@ -12,9 +12,13 @@ PREAMBLE = r"""\documentclass[a4paper]{article}
 \usepackage{booktabs}
 \usepackage{graphicx}
 \usepackage{float}
+\usepackage{array}
+\usepackage{longtable}
 % A table keeps its size unless it is wider than the page.
 \newcommand{\fitted}[1]{\sbox0{#1}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}
 """
+WORDS = 0.68
+"""The part of the line that columns of sentences share."""
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -56,26 +60,52 @@ def _block(block: str | Table | Figure) -> str:
             ]
         )
     if isinstance(block, Table):
-        rows = [
-            [rf"\textbf{{{escape(text)}}}" if best else escape(text) for text, best in row] for row in block.shown()
-        ]
-        return "\n".join(
-            [
-                r"\begin{table}[H]",
-                rf"\caption{{{escape(block.caption)}}}",
-                r"\centering\small",
-                r"\fitted{%",
-                rf"\begin{{tabular}}{{l{'r' * (len(block.columns) - 1)}}}",
-                r"\toprule",
-                _row([escape(column.title) for column in block.columns]),
-                r"\midrule",
-                *map(_row, rows),
-                r"\bottomrule",
-                r"\end{tabular}}",
-                r"\end{table}",
-            ]
-        )
+        return _long_table(block) if block.wordy else _table(block)
     return escape(block)
+
+
+def _table(table: Table) -> str:
+    return "\n".join(
+        [
+            r"\begin{table}[H]",
+            rf"\caption{{{escape(table.caption)}}}",
+            r"\centering\small",
+            r"\fitted{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            *_head(table),
+            *_body(table),
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _long_table(table: Table) -> str:
+    """Sentences in columns of fixed width, over as many pages as they need."""
+    share = WORDS / sum(column.words for column in table.columns)
+    form = "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{share * column.words:.3f}\linewidth}}" if column.words else "l"
+        for column in table.columns
+    )
+    return "\n".join(
+        [
+            r"{\scriptsize\setlength{\tabcolsep}{2pt}",
+            rf"\begin{{longtable}}{{{form}}}",
+            rf"\caption{{{escape(table.caption)}}}\\",
+            *_head(table),
+            r"\endhead",
+            *_body(table),
+            r"\end{longtable}}",
+        ]
+    )
+
+
+def _head(table: Table) -> list[str]:
+    return [r"\toprule", _row([escape(column.title) for column in table.columns]), r"\midrule"]
+
+
+def _body(table: Table) -> list[str]:
+    return [*(_row([_cell(text, best) for text, best in row]) for row in table.shown()), r"\bottomrule"]
 
 
 def _cell(text: str, best: bool) -> str:

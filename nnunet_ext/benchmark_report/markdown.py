@@ -25,7 +25,7 @@ def _block(block: str | Table | Figure) -> str:
     if isinstance(block, Table):
         lines = [
             _row([escape(column.title) for column in block.columns]),
-            _row([":---", *["---:"] * (len(block.columns) - 1)]),
+            _row([":---", *(":---" if column.words else "---:" for column in block.columns[1:])]),
             *(_row([f"**{escape(text)}**" if best else escape(text) for text, best in row]) for row in block.shown()),
         ]
         return f"*{escape(block.caption)}*\n\n" + "\n".join(lines)

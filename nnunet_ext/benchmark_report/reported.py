@@ -6,7 +6,14 @@ from nnunet_ext.benchmark_report.matrix import Budget
 from nnunet_ext.benchmark_report.published import Published, Report
 from nnunet_ext.benchmark_report.results import DICE, DataSetResults, Metric
 
-COLUMNS = [Column(title) for title in ("reported", "metric", "by", "protocol", "source", "how known")]
+COLUMNS = [
+    Column("reported"),
+    Column("metric"),
+    Column("by", words=2),
+    Column("protocol", words=3),
+    Column("source", words=3),
+    Column("how known", words=3),
+]
 
 
 def on_this_benchmark(context: Context, published: Published) -> Table | None:
@@ -20,7 +27,7 @@ def on_this_benchmark(context: Context, published: Published) -> Table | None:
             "what others reported on the benchmark of this name. Their numbers come from other splits, evaluation and "
             "training than ours, as the protocol column says: two columns, never one comparison."
         ),
-        columns=[Column("network"), Column("benchmark"), Column("here, mean of classes"), *COLUMNS],
+        columns=[Column("network"), Column("benchmark", words=2), Column("here, mean of classes", words=2), *COLUMNS],
         rows=[
             [network, report.benchmark, _here(context.results, published, network, report), *_columns(report, values)]
             for report in reports
@@ -35,7 +42,7 @@ def elsewhere(reports: list[Report], budget: Budget) -> Table:
         name="reported_elsewhere",
         caption=f"What others reported on data sets that this matrix ({budget_title(budget)}) does not hold. "
         "None of it was measured here.",
-        columns=[Column("network"), Column("benchmark"), *COLUMNS],
+        columns=[Column("network"), Column("benchmark", words=2), *COLUMNS],
         rows=[
             [network, report.benchmark, *_columns(report, values)]
             for report in reports

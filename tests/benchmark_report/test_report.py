@@ -12,6 +12,7 @@ from nnunet_ext.benchmark_report import main
 from nnunet_ext.cli import main as command
 
 from .synthetic import DATASET, LKM, MLLA, STOCK, Bench, table, write_log, write_summary
+from .well_formed import check_latex
 
 TITLES = ("report.md", "report.tex", "report.html")
 
@@ -268,6 +269,14 @@ def test_case_that_two_folds_validate_is_refused(bench: Bench, capsys: pytest.Ca
     shutil.copy(bench.fold(LKM, 0) / "validation/summary.json", bench.fold(LKM, 1) / "validation/summary.json")
     assert command(["report", str(bench.folder)]) == 1
     assert f"Case case_000 of {DATASET} is validated in 2 folds of {LKM}" in capsys.readouterr().err
+
+
+def test_latex_of_a_whole_report_is_well_formed(whole: Path) -> None:
+    text = (whole / "report.tex").read_text()
+    check_latex(text)
+    assert "Dataset009\\_Fake\\_set" in text
+    named = set(re.findall(r"\{figures/([^}]*)\}", text))
+    assert named == {path.name for path in (whole / "figures").iterdir()}
 
 
 def test_page_is_one_file(whole: Path) -> None:
