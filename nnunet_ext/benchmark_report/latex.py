@@ -17,7 +17,7 @@ PREAMBLE = r"""\documentclass[a4paper]{article}
 % A table keeps its size unless it is wider than the page.
 \newcommand{\fitted}[1]{\sbox0{#1}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}
 """
-WORDS = 0.68
+WORDS = 0.5
 """The part of the line that columns of sentences share."""
 SPECIAL = {
     "\\": r"\textbackslash{}",

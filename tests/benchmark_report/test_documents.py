@@ -35,7 +35,7 @@ def test_latex_is_well_formed(document: Document) -> None:
     assert r"\includegraphics" in text
     for command in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(command) == 2
-    assert r"p{0.453\linewidth}" in text
+    assert r"p{0.333\linewidth}" in text
 
 
 def test_markdown_tables_have_equal_rows(document: Document) -> None:
