@@ -35,7 +35,7 @@ SPECIAL = {
 
 def render(document: Document) -> str:
     """The text of report.tex."""
-    parts = [PREAMBLE, rf"\title{{{escape(document.title)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
+    parts = [PREAMBLE, rf"\title{{{escape(document.title)}}}", r"\author{}\date{}", r"\begin{document}", r"\maketitle"]
     for section in document.sections:
         command = "section" if section.level == 1 else "subsection"
         parts.append(rf"\{command}{{{escape(section.title)}}}")
@@ -73,7 +73,8 @@ def _table(table: Table) -> str:
             r"\fitted{%",
             rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
             *_head(table),
-            *_body(table),
+            *(_row([_cell(text, best) for text, best in row]) for row in table.shown()),
+            r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table}",
         ]
@@ -83,6 +84,13 @@ def _table(table: Table) -> str:
 def _long_table(table: Table) -> str:
     """Sentences in columns of fixed width, over as many pages as they need."""
     share = WORDS / sum(column.words for column in table.columns)
+    rows = [
+        [
+            _breakable(text) if column.words else escape(text)
+            for (text, _), column in zip(row, table.columns, strict=True)
+        ]
+        for row in table.shown()
+    ]
     form = "".join(
         rf">{{\raggedright\arraybackslash}}p{{{share * column.words:.3f}\linewidth}}" if column.words else "l"
         for column in table.columns
@@ -94,18 +102,20 @@ def _long_table(table: Table) -> str:
             rf"\caption{{{escape(table.caption)}}}\\",
             *_head(table),
             r"\endhead",
-            *_body(table),
+            *map(_row, rows),
+            r"\bottomrule",
             r"\end{longtable}}",
         ]
     )
 
 
+def _breakable(text: str) -> str:
+    """Text in which paths and addresses may go on in the next line."""
+    return escape(text).replace("/", r"/\allowbreak{}").replace(r"\_", r"\_\allowbreak{}")
+
+
 def _head(table: Table) -> list[str]:
     return [r"\toprule", _row([escape(column.title) for column in table.columns]), r"\midrule"]
-
-
-def _body(table: Table) -> list[str]:
-    return [*(_row([_cell(text, best) for text, best in row]) for row in table.shown()), r"\bottomrule"]
 
 
 def _cell(text: str, best: bool) -> str:
