@@ -9,6 +9,7 @@ from nnunet_ext.datasets import command as datasets
 from nnunet_ext.evaluation import command as evaluate
 from nnunet_ext.benchmark_report import command as benchmark_report
 from nnunet_ext.planning import command as planning
+from nnunet_ext.benchmark import command as benchmark
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_to(commands)
 
     benchmark_report.add_to(commands)
+
+    benchmark.add_to(commands)
     return parser
 
 

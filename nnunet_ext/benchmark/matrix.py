@@ -1,0 +1,187 @@
+"""The matrix of networks, data sets and folds, and its file `matrix.json`."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.catalogue import SHORT_VARIANTS
+from nnunet_ext.demo.steps import write_text
+
+FILE = "matrix.json"
+NNUNET_PLANS = "nnUNetPlans"
+NAME = r"(?:(?!__)\w)+"
+"""Of trainers, plans and configurations: nnU-Net joins the three with a double underscore."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long every network trains."""
+
+    name: str
+    epochs: int
+    """A trainer that brings its own recipe may train otherwise; its folds then say so."""
+    trainer_suffix: str
+    """The end of the names of the trainers that train so long, "" for nnU-Net's own length."""
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget("full", 1000, ""),
+        *(Budget(name, int(name.removesuffix("epochs")), f"_{name}") for name in SHORT_VARIANTS),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One nnU-Net data set with the plan and the evaluation protocol that all networks share."""
+
+    id: int
+    name: str
+    configuration: str
+    plans: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The planning and preprocessing that all trainings on a data set share."""
+
+    dataset: str
+    plans: str
+    configurations: tuple[str, ...]
+
+    @property
+    def job(self) -> str:
+        """Its name as a step, such as Dataset004_Hippocampus/nnUNetPlans."""
+        return f"{self.dataset}/{self.plans}"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training: a network on one fold of a data set."""
+
+    dataset: Dataset
+    trainer: str
+    """With the suffix of the budget, as nnU-Net knows it."""
+    fold: int
+
+    @property
+    def job(self) -> str:
+        """Its name as a step, and its folder below nnUNet_results."""
+        return (
+            f"{self.dataset.name}/{self.trainer}__{self.dataset.plans}__{self.dataset.configuration}/fold_{self.fold}"
+        )
+
+    @property
+    def plan(self) -> str:
+        """The name of the step that it waits for."""
+        return f"{self.dataset.name}/{self.dataset.plans}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Every trainer on every data set and fold."""
+
+    budget: Budget
+    datasets: tuple[Dataset, ...]
+    trainers: tuple[str, ...]
+    """Without the suffix of the budget."""
+    folds: tuple[int, ...]
+
+    def all_plans(self) -> list[Plan]:
+        """One per data set and plans name, with every configuration that a training needs."""
+        configurations: dict[tuple[str, str], dict[str, None]] = {}
+        for data in self.datasets:
+            configurations.setdefault((data.name, data.plans), {})[data.configuration] = None
+        return [Plan(name, plans, tuple(needed)) for (name, plans), needed in configurations.items()]
+
+    def all_folds(self) -> list[Fold]:
+        """Every training; the first fold of each network comes first, so that a mistake shows early."""
+        return [
+            Fold(data, trainer + self.budget.trainer_suffix, fold)
+            for fold in self.folds
+            for data in self.datasets
+            for trainer in self.trainers
+        ]
+
+    def all_steps(self) -> list[Plan | Fold]:
+        """Plans, then trainings."""
+        return [*self.all_plans(), *self.all_folds()]
+
+    def find(self, job: str) -> Plan | Fold:
+        """The step with this name; BenchmarkError if the matrix has none."""
+        for step in self.all_steps():
+            if step.job == job:
+                return step
+        raise BenchmarkError(f"The matrix has no step {job!r}; `nnunet-ext bench status` lists its folds.")
+
+
+def write(folder: Path, matrix: Matrix) -> Path:
+    """Write `folder`/matrix.json; BenchmarkError if another matrix is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    if path.exists() and read(folder) != matrix:
+        raise BenchmarkError(
+            f"{path} holds another matrix; edit it, or give another folder (results stay where they are)."
+        )
+    write_text(path, json.dumps(asdict(matrix), indent=2) + "\n")
+    return path
+
+
+def read(folder: Path) -> Matrix:
+    """Read `folder`/matrix.json; BenchmarkError if it is not there or not as it should be."""
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchmarkError(f"{folder} holds no {FILE}; `nnunet-ext bench init {folder} ...` writes one.") from error
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"{path} cannot be read: {error}.") from error
+    try:
+        matrix = Matrix(
+            budget=Budget(**content["budget"]),
+            datasets=tuple(Dataset(**data) for data in content["datasets"]),
+            trainers=_unique(content["trainers"]),
+            folds=_unique(content["folds"]),
+        )
+        check(matrix)
+    except KeyError as error:
+        raise BenchmarkError(f"{path} lacks {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise BenchmarkError(f"{path}: {error}.") from error
+    return matrix
+
+
+def check(matrix: Matrix) -> None:
+    """Raise ValueError, with a clause that names the value, if a part of the matrix cannot be."""
+    for part in ("datasets", "trainers", "folds"):
+        if not getattr(matrix, part):
+            raise ValueError(f"it names no {part}; at least one is needed")
+    for data in matrix.datasets:
+        if not re.fullmatch(r"Dataset\d{3}_[^/]+", data.name) or int(data.name[7:10]) != data.id:
+            raise ValueError(
+                f"the data set {data.name!r} with id {data.id!r} is none; nnU-Net names it Dataset004_Name"
+            )
+        if data.configuration == "3d_cascade_fullres":
+            raise ValueError("a cascade needs the predictions of its 3d_lowres first; train 3d_lowres or 3d_fullres")
+    names = [(name, "trainer") for name in matrix.trainers]
+    names += [(data.plans, "plans name") for data in matrix.datasets]
+    names += [(data.configuration, "configuration") for data in matrix.datasets]
+    for name, kind in names:
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise ValueError(f"{name!r} is no {kind}: letters, digits and single underscores")
+    if len({(data.name, data.plans, data.configuration) for data in matrix.datasets}) < len(matrix.datasets):
+        raise ValueError("it names a data set twice with the same plans and configuration")
+    for fold in matrix.folds:
+        if not isinstance(fold, int) or fold < 0:
+            raise ValueError(f"{fold!r} is no fold; folds are counted from 0")
+
+
+def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))

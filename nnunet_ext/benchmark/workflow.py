@@ -1,0 +1,176 @@
+"""Running the matrix with Snakemake: what is not done, in an order and in places that Snakemake chooses."""
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from nnunet_ext.benchmark import matrix as matrices
+from nnunet_ext.benchmark import nnunet, slurm
+from nnunet_ext.benchmark import plan as planning
+from nnunet_ext.benchmark.devices import visible_devices
+from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.benchmark.folders import RUN_LOCK, ended_file, failure_file, stop_file
+from nnunet_ext.benchmark.locks import Lock, LockedError, is_held
+from nnunet_ext.benchmark.matrix import Fold, Matrix
+from nnunet_ext.benchmark.results import FoldResults
+from nnunet_ext.demo.commands import find
+
+SECONDS_BETWEEN_LOOKS = 10.0
+RETRIES = 20
+"""Of a step that was killed, preempted or out of time. Steps that failed are not tried again by the same run."""
+SLURM_JOBS = 100
+SECONDS_OF_WARNING = 180
+"""Before its time is up SLURM tells the trainer, which saves and leaves."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a matrix."""
+
+    slurm: bool = False
+    jobs: int | None = None
+    """Steps at the same time; None: one per GPU, one on a CPU, 100 on SLURM."""
+    device: str = "auto"
+    stop_on_failure: bool = False
+    dry_run: bool = False
+    rerun: Sequence[str] = ()
+    """Folds to train again from the beginning, by the names of their steps."""
+    hours: float = 24
+    """Of a SLURM job; a training that takes longer continues in the next one."""
+    memory_gb: float = 32
+    cores: int = 8
+    """Of a SLURM job."""
+    snakemake: str = ""
+    """More arguments for Snakemake, as one would type them."""
+
+
+def run(benchmark: Path, options: Options, say: Callable[[str], None]) -> bool:
+    """Train and validate every fold that is not done; returns whether all of them are now (or would be, in a dry run).
+
+    Raises:
+        BenchmarkError: if it cannot begin.
+    """
+    benchmark = benchmark.absolute()
+    matrix = matrices.read(benchmark)
+    if options.dry_run:
+        return _start_snakemake(benchmark, unfinished(benchmark, matrix, failed_too=True), options)
+    try:
+        with Lock(benchmark / RUN_LOCK):
+            return _run(benchmark, matrix, options, say)
+    except LockedError as error:
+        raise BenchmarkError(f"This benchmark is at work already: {error}.") from error
+
+
+def _run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str], None]) -> bool:
+    for job in options.rerun:
+        put_aside(matrix.find(job))
+    stop_file(benchmark).unlink(missing_ok=True)
+    for fold in matrix.all_folds():
+        failure_file(benchmark, fold.job).unlink(missing_ok=True)
+    while True:
+        folds = unfinished(benchmark, matrix)
+        # Of an earlier run that was killed, or of another benchmark.
+        elsewhere = [fold for fold in folds if is_held(FoldResults(fold).lock)]
+        for fold in elsewhere:
+            say(f"{fold.job} is being trained already, which this run waits for")
+        todo = [fold for fold in folds if fold not in elsewhere]
+        if todo:
+            _start_snakemake(benchmark, todo, options)
+        elsewhere = [fold for fold in unfinished(benchmark, matrix) if is_held(FoldResults(fold).lock)]
+        if not elsewhere or stop_file(benchmark).exists():
+            return all(FoldResults(fold).is_done() for fold in matrix.all_folds())
+        while any(is_held(FoldResults(fold).lock) for fold in elsewhere):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def unfinished(benchmark: Path, matrix: Matrix, failed_too: bool = False) -> list[Fold]:
+    """The folds that are not done, those that failed only if wanted; Snakemake's notes are made to say the same."""
+    folds = []
+    for fold in matrix.all_folds():
+        done = FoldResults(fold).is_done()
+        failed = not done and not failed_too and failure_file(benchmark, fold.job).exists()
+        mark_ended(ended_file(benchmark, fold.job), done or failed)
+        if not done and not failed:
+            folds.append(fold)
+    for plan in matrix.all_plans():
+        mark_ended(ended_file(benchmark, plan.job), planning.is_ready(plan, matrix.folds))
+    return folds
+
+
+def mark_ended(note: Path, ended: bool) -> None:
+    """Make Snakemake's note say whether the step ended."""
+    if ended:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    else:
+        note.unlink(missing_ok=True)
+
+
+def put_aside(step: matrices.Plan | Fold) -> None:
+    """Rename the folder of a fold, so that it is trained from the beginning and nothing is lost."""
+    if not isinstance(step, Fold):
+        raise BenchmarkError(f"{step.job} is no fold; only folds can be trained again.")
+    results = FoldResults(step)
+    try:
+        with Lock(results.lock):
+            target = results.folder.with_name(f"replaced_{results.folder.name}_{time.strftime('%Y%m%dT%H%M%S')}")
+            results.folder.rename(target)
+    except LockedError as error:
+        raise BenchmarkError(f"It is being trained now: {error}.") from error
+    for lock in target.glob(f"{results.lock.name}*"):
+        lock.unlink()
+
+
+def _start_snakemake(benchmark: Path, folds: list[Fold], options: Options) -> bool:
+    if not folds:
+        return True
+    try:
+        from snakemake.cli import main
+    except ImportError as error:
+        raise BenchmarkError(
+            'Snakemake is not installed: pip install "nnunet-ext[bench]"; `nnunet-ext bench list` needs none.'
+        ) from error
+    here = Path.cwd()
+    try:
+        main(arguments(benchmark, folds, options))
+    except SystemExit as ended:
+        return ended.code in (0, None)
+    finally:
+        os.chdir(here)
+    return True
+
+
+def arguments(benchmark: Path, folds: list[Fold], options: Options) -> list[str]:
+    """What Snakemake is told, so that it trains `folds`."""
+    device = "cuda" if options.slurm and options.device == "auto" else options.device
+    n_devices = len(visible_devices()) if device in ("auto", "cuda") else 0
+    jobs = options.jobs or (SLURM_JOBS if options.slurm else max(1, n_devices))
+    config = {
+        "command": shlex.quote(find("nnunet-ext")),
+        "device": device,
+        "on_failure": "stop" if options.stop_on_failure else "go-on",
+        "threads": options.cores if options.slurm else 1,
+        "retries": RETRIES,
+        "gpus": int(device == "cuda"),
+        "mem_mb": round(1000 * options.memory_gb),
+        "runtime": round(60 * options.hours),
+        "slurm_extra": shlex.quote(f"--signal=USR1@{SECONDS_OF_WARNING}"),
+    }
+    words = [str(ended_file(Path(), fold.job)) for fold in folds]
+    words += ["--snakefile", str(files("nnunet_ext.benchmark").joinpath("Snakefile")), "--directory", str(benchmark)]
+    words += ["--nolock", "--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going"]
+    if options.dry_run:
+        words += ["--dry-run", "--quiet", "rules"]
+    if options.slurm:
+        words += ["--executor", "slurm", "--jobs", str(jobs), "--slurm-requeue", "--latency-wait", "60"]
+        if not slurm.has_accounting():
+            words += ["--slurm-status-command", "squeue"]
+    else:
+        words += ["--cores", str(jobs)]
+        os.environ.update(nnunet.workers(jobs))
+    words += shlex.split(options.snakemake)
+    return [*words, "--config", *(f"{name}={value}" for name, value in config.items())]

@@ -1,0 +1,123 @@
+"""matrix.json: what `nnunet-ext bench init` writes, and what is refused."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from tiny import tiny_dataset
+
+from nnunet_ext import cli
+from nnunet_ext.benchmark import matrix as matrices
+from nnunet_ext.benchmark.errors import BenchmarkError
+
+from .conftest import Benchmark
+
+COMMAND = Path(sys.executable).with_name("nnunet-ext")
+Run = Callable[..., CompletedProcess[str]]
+
+
+def test_init_writes_the_format_that_reports_read(tmp_path: Path, run: Run) -> None:
+    environment = tiny_dataset(tmp_path)
+    init = [COMMAND, "bench", "init", tmp_path / "bench", "--folds", "0", "2", "--budget", "20epochs"]
+    trainers = ["nnUNetTrainer", "nnUNetTrainerLKMUNet"]
+    done = run(*init, "--datasets", "999:2d:amos", "Dataset999_Tiny", "--trainers", *trainers, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 folds, budget 20epochs (20 epochs)" in done.stdout
+    tiny = {"id": 999, "name": "Dataset999_Tiny", "plans": "nnUNetPlans"}
+    assert json.loads((tmp_path / "bench" / "matrix.json").read_text()) == {
+        "budget": {"name": "20epochs", "epochs": 20, "trainer_suffix": "_20epochs"},
+        "datasets": [
+            tiny | {"configuration": "2d", "protocol": "amos"},
+            tiny | {"configuration": "3d_fullres", "protocol": "nnunet"},
+        ],
+        "trainers": trainers,
+        "folds": [0, 2],
+    }
+
+    again = run(*init, "--datasets", "999", "--trainers", *trainers, env=environment)
+    assert again.returncode == 1
+    assert "holds another matrix" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--datasets", "998", "--trainers", "nnUNetTrainer"], "Could not find a dataset with the ID 998"),
+        (["--datasets", "Dataset998_None", "--trainers", "nnUNetTrainer"], "holds a data set 'Dataset998_None'"),
+        (["--datasets", "999", "--trainers", "nnUNetTrainerNone"], "nnU-Net finds no trainer called nnUNetTrainerNone"),
+        (
+            ["--datasets", "999", "--trainers", "nnUNetTrainer_5epochs", "--budget", "5epochs"],
+            "Give nnUNetTrainer_5epochs without _5epochs",
+        ),
+        (["--datasets", "999:3d_cascade_fullres", "--trainers", "nnUNetTrainer"], "a cascade needs the predictions"),
+        (["--datasets", "999", "999", "--trainers", "nnUNetTrainer"], "names a data set twice"),
+        (["--datasets", "999", "--trainers", "nnUNetTrainer", "--folds", "-1"], "-1 is no fold"),
+    ],
+)
+def test_init_refuses_with_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable, folder in tiny_dataset(tmp_path).items():
+        monkeypatch.setenv(variable, folder)
+    assert cli.main(["bench", "init", str(tmp_path / "bench"), *arguments]) == 1
+    printed = capsys.readouterr().out
+    assert sentence in printed
+    assert len(printed.splitlines()) == 1
+    assert not (tmp_path / "bench" / "matrix.json").exists()
+
+
+def test_full_protocol_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, folder in tiny_dataset(tmp_path).items():
+        monkeypatch.setenv(variable, folder)
+    assert cli.main(["bench", "init", str(tmp_path / "b"), "--datasets", "999", "--trainers", "nnUNetTrainer"]) == 0
+    matrix = matrices.read(tmp_path / "b")
+    assert matrix.budget == matrices.Budget("full", 1000, "")
+    assert [fold.job for fold in matrix.all_folds()] == [
+        f"Dataset999_Tiny/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_{number}" for number in range(5)
+    ]
+
+
+def test_one_plan_for_all_configurations_and_networks_of_a_data_set(benchmark: Benchmark) -> None:
+    file = benchmark.folder / "matrix.json"
+    content = json.loads(file.read_text())
+    content["datasets"].append(content["datasets"][0] | {"configuration": "2d"})
+    file.write_text(json.dumps(content))
+    (plan,) = matrices.read(benchmark.folder).all_plans()
+    assert plan.job == "Dataset004_Hippocampus/nnUNetPlans"
+    assert plan.configurations == ("3d_fullres", "2d")
+
+
+def _without(part: str) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content.pop(part)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (_without("budget"), "lacks 'budget'"),
+        (lambda content: content.update(folds=[]), "names no folds"),
+        (lambda content: content.update(folds=["all"]), "'all' is no fold"),
+        (lambda content: content["datasets"][0].update(id=5), "'Dataset004_Hippocampus' with id 5 is none"),
+        (lambda content: content["datasets"][0].update(plans="a__b"), "'a__b' is no plans name"),
+        (lambda content: content.update(trainers=["../x"]), "'../x' is no trainer"),
+        (lambda content: content["datasets"][0].pop("protocol"), "protocol"),
+    ],
+)
+def test_a_file_edited_by_hand_is_checked(
+    spoil: Callable[[dict[str, Any]], None], sentence: str, benchmark: Benchmark
+) -> None:
+    file = benchmark.folder / "matrix.json"
+    content = json.loads(file.read_text())
+    spoil(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(BenchmarkError, match=r"matrix\.json") as raised:
+        matrices.read(benchmark.folder)
+    assert sentence in str(raised.value)
