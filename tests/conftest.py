@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import one_node
 import pytest
 
 from nnunet_ext import _startup
@@ -42,7 +43,7 @@ def _no_gpu() -> str:
 
 
 def _no_slurm() -> str:
-    return "" if _answers("sinfo", "--noheader") else "needs a SLURM controller: sinfo does not answer"
+    return one_node.reason_against()
 
 
 def _no_docker() -> str:

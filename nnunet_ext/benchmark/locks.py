@@ -34,8 +34,6 @@ class Owner:
     started: int | None
     """Start of the process in clock ticks since the boot; None where the system does not tell."""
     slurm_job: str | None
-    slurm_restarts: str
-    """How often SLURM has requeued the job."""
     since: float
     """Of the lock, in seconds since 1970."""
 
@@ -44,8 +42,7 @@ class Owner:
         """The process that asks."""
         pid = os.getpid()
         job = os.environ.get("SLURM_JOB_ID")
-        restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
-        return cls(socket.gethostname(), pid, _start(pid), job, restarts, time.time())
+        return cls(socket.gethostname(), pid, _start(pid), job, time.time())
 
     def is_alive(self) -> bool:
         """Whether the process runs; True where that cannot be found out, as on another host without SLURM."""
@@ -56,9 +53,8 @@ class Owner:
             return _runs(self.pid) and self.started == _start(self.pid)
         if self.slurm_job is None:
             return True
-        if self.slurm_job == here.slurm_job and self.slurm_restarts != here.slurm_restarts:
-            return False  # this very job, before it was requeued to this host
-        return not slurm.is_gone(self.slurm_job)
+        # A job of ours has one host: if this is the same one, it was requeued from there.
+        return self.slurm_job != here.slurm_job and not slurm.is_gone(self.slurm_job)
 
     def __str__(self) -> str:
         """The owner in words."""
@@ -66,7 +62,7 @@ class Owner:
         return f"process {self.pid} on {self.host}{job}"
 
 
-UNKNOWN = Owner("", 0, None, None, "0", 0.0)
+UNKNOWN = Owner("", 0, None, None, 0.0)
 
 
 class Lock:
