@@ -6,7 +6,6 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.benchmark import matrix as matrices
 from nnunet_ext.benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -66,9 +65,11 @@ def _add_init(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     init.add_argument("--trainers", nargs="+", required=True, help="without a suffix such as _50epochs")
     init.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     init.add_argument("--configuration", default="3d_fullres", help="of data sets that name none")
-    init.add_argument("--plans", default=matrices.NNUNET_PLANS)
+    init.add_argument("--plans", default="nnUNetPlans")
     init.add_argument("--protocol", default="nnunet", help="of evaluation, for data sets that name none")
-    init.add_argument("--budget", choices=list(matrices.BUDGETS), default="full", help="full, the default: 1000 epochs")
+    init.add_argument(
+        "--budget", default="full", help="full (default: 1000 epochs), or 5epochs, 20epochs, ... 250epochs"
+    )
 
 
 def _add_run(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -104,8 +105,14 @@ def _add_job_size(parser: argparse.ArgumentParser) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark import new
 
+    if arguments.budget not in matrices.BUDGETS:
+        print(
+            f"nnunet-ext bench init: there is no budget {arguments.budget!r}; choose from {', '.join(matrices.BUDGETS)}"
+        )
+        return 2
     matrix = new.matrix(
         arguments.datasets,
         arguments.trainers,
@@ -122,6 +129,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark import workflow
     from nnunet_ext.benchmark.status import counts, status
 
@@ -140,6 +148,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark.status import counts, status
 
     rows = status(arguments.folder, matrices.read(arguments.folder))
@@ -154,6 +163,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _cost(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark.cost import cost
 
     rows = cost(matrices.read(arguments.folder))
@@ -174,6 +184,7 @@ def _cost(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark.listing import listing
 
     matrix = matrices.read(arguments.folder)

@@ -56,10 +56,10 @@ def run(benchmark: Path, options: Options, say: Callable[[str], None]) -> bool:
     """
     benchmark = benchmark.absolute()
     matrix = matrices.read(benchmark)
-    if options.dry_run:
-        return _start_snakemake(benchmark, unfinished(benchmark, matrix, failed_too=True), options)
     try:
         with Lock(benchmark / RUN_LOCK):
+            if options.dry_run:
+                return _start_snakemake(benchmark, unfinished(benchmark, matrix, failed_too=True), options)
             return _run(benchmark, matrix, options, say)
     except LockedError as error:
         raise BenchmarkError(f"This benchmark is at work already: {error}.") from error
@@ -80,10 +80,10 @@ def _run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str],
         todo = [fold for fold in folds if fold not in elsewhere]
         if todo:
             _start_snakemake(benchmark, todo, options)
-        elsewhere = [fold for fold in unfinished(benchmark, matrix) if is_held(FoldResults(fold).lock)]
-        if not elsewhere or stop_file(benchmark).exists():
+        left = [fold for fold in unfinished(benchmark, matrix) if fold in elsewhere or is_held(FoldResults(fold).lock)]
+        if not left or stop_file(benchmark).exists():
             return all(FoldResults(fold).is_done() for fold in matrix.all_folds())
-        while any(is_held(FoldResults(fold).lock) for fold in elsewhere):
+        while any(is_held(FoldResults(fold).lock) for fold in left):
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 

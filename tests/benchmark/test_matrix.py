@@ -74,6 +74,12 @@ def test_init_refuses_with_one_sentence(
     assert not (tmp_path / "bench" / "matrix.json").exists()
 
 
+def test_an_unknown_budget_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init = ["bench", "init", str(tmp_path / "b"), "--datasets", "999", "--trainers", "nnUNetTrainer"]
+    assert cli.main([*init, "--budget", "10epochs"]) == 2
+    assert "no budget '10epochs'; choose from full, 5epochs, 20epochs" in capsys.readouterr().out
+
+
 def test_full_protocol_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, folder in tiny_dataset(tmp_path).items():
         monkeypatch.setenv(variable, folder)

@@ -55,6 +55,7 @@ def test_wheel_holds_the_package_the_trainers_and_the_start_up_files_only(wheel:
         "nnunet_ext.start",
     }
     assert {"nnunet_ext/trainers/__init__.py", "nnunet_ext/trainers/lkm_unet.py", "nnunet_ext/py.typed"} <= set(names)
+    assert "nnunet_ext/benchmark/Snakefile" in names
     # nnU-Net imports whatever lies in the folder that the variable names.
     assert [name for name in names if "/_nnunet_ext/" in name] == ["nnunet_ext/_nnunet_ext/nnunet_ext_trainers.py"]
 
