@@ -131,11 +131,12 @@ def _init(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark import workflow
-    from nnunet_ext.benchmark.status import counts, status
+    from nnunet_ext.benchmark.status import counts, failures, status
 
     done = workflow.run(arguments.folder, _options(arguments), say=print)
     if not arguments.dry_run:
-        print(counts(status(arguments.folder, matrices.read(arguments.folder))))
+        matrix = matrices.read(arguments.folder)
+        print("\n".join([*failures(arguments.folder, matrix), counts(status(arguments.folder, matrix))]))
     return 0 if done else 1
 
 
@@ -149,16 +150,17 @@ def _options(arguments: argparse.Namespace) -> "Options":
 
 def _status(arguments: argparse.Namespace) -> int:
     from nnunet_ext.benchmark import matrix as matrices
-    from nnunet_ext.benchmark.status import counts, status
+    from nnunet_ext.benchmark.status import counts, failures, status
 
-    rows = status(arguments.folder, matrices.read(arguments.folder))
+    matrix = matrices.read(arguments.folder)
+    rows = status(arguments.folder, matrix)
     table = _table("data set", "trainer", "fold", "state", "epoch", "s/epoch", "")
     for row in rows:
         seconds = "" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}"
         epoch = f"{row.epoch}/{row.epochs}"
         table.add_row(row.fold.dataset.name, row.fold.trainer, str(row.fold.fold), row.state, epoch, seconds, row.note)
     _print(table)
-    print(counts(rows))
+    print("\n".join([*failures(arguments.folder, matrix), counts(rows)]))
     return 0
 
 

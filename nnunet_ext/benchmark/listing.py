@@ -38,7 +38,12 @@ def _sbatch(benchmark: Path, matrix: Matrix, options: Options) -> list[str]:
     for fold in matrix.all_folds():
         words = [*common, *gpu, "--requeue", f"--signal=USR1@{SECONDS_OF_WARNING}", f"--job-name={fold.job}"]
         command = f"{shlex.join(words)} --dependency=afterok:${variables[fold.plan]}"
-        lines.append(f"{command} --wrap {shlex.quote(_again(benchmark, fold, device))}")
+        variables[fold.job] = f"fold_{len(variables)}"
+        lines.append(f"{variables[fold.job]}=$({command} --wrap {shlex.quote(_again(benchmark, fold, device))})")
+    for evaluation in matrix.all_evaluations():
+        after = ":".join(f"${variables[fold.job]}" for fold in evaluation.folds)
+        words = [*common, f"--job-name={evaluation.job}", "--wrap", _step(benchmark, evaluation.job, device)]
+        lines.append(f"{shlex.join(words)} --dependency=afterok:{after}")
     return lines
 
 

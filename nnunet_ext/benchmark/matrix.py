@@ -13,6 +13,7 @@ from nnunet_ext.demo.steps import write_text
 
 FILE = "matrix.json"
 NNUNET_PLANS = "nnUNetPlans"
+NNUNET_PROTOCOL = "nnunet"
 NAME = r"(?:(?!__)\w)+"
 """Of trainers, plans and configurations: nnU-Net joins the three with a double underscore."""
 
@@ -85,6 +86,26 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The scores of a network's folds by a protocol other than nnU-Net's, which its validation writes itself."""
+
+    folds: tuple[Fold, ...]
+
+    @property
+    def dataset(self) -> Dataset:
+        """Of all folds."""
+        return self.folds[0].dataset
+
+    @property
+    def job(self) -> str:
+        """Its name as a step."""
+        return f"{self.folds[0].job.rpartition('/')[0]}/evaluation"
+
+
+Step = Plan | Fold | Evaluation
+
+
+@dataclass(frozen=True)
 class Matrix:
     """Every trainer on every data set and fold."""
 
@@ -110,11 +131,20 @@ class Matrix:
             for trainer in self.trainers
         ]
 
-    def all_steps(self) -> list[Plan | Fold]:
-        """Plans, then trainings."""
-        return [*self.all_plans(), *self.all_folds()]
+    def all_evaluations(self) -> list[Evaluation]:
+        """One per network and data set whose protocol is not nnU-Net's."""
+        return [
+            Evaluation(tuple(Fold(data, trainer + self.budget.trainer_suffix, fold) for fold in self.folds))
+            for data in self.datasets
+            if data.protocol != NNUNET_PROTOCOL
+            for trainer in self.trainers
+        ]
 
-    def find(self, job: str) -> Plan | Fold:
+    def all_steps(self) -> list[Step]:
+        """Plans, then trainings, then evaluations."""
+        return [*self.all_plans(), *self.all_folds(), *self.all_evaluations()]
+
+    def find(self, job: str) -> Step:
         """The step with this name; BenchmarkError if the matrix has none."""
         for step in self.all_steps():
             if step.job == job:

@@ -38,6 +38,12 @@ def counts(rows: list[Status]) -> str:
     return f"{len(rows)} folds: " + ", ".join(f"{number} {state}" for state, number in numbers.items())
 
 
+def failures(benchmark: Path, matrix: Matrix) -> list[str]:
+    """The steps beside the trainings that failed, with the last line of the error."""
+    files = {step.job: failure_file(benchmark, step.job) for step in matrix.all_steps() if not isinstance(step, Fold)}
+    return [f"{job}: failed: {last_line(file)}" for job, file in files.items() if file.is_file()]
+
+
 def _of(benchmark: Path, fold: Fold, at_work: bool) -> Status:
     results = FoldResults(fold)
     state, note = _state(benchmark, fold, results, at_work)

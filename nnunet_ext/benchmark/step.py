@@ -6,6 +6,7 @@ from pathlib import Path
 from nnunet_ext.benchmark import matrix as matrices
 from nnunet_ext.benchmark import nnunet
 from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.benchmark.evaluate import evaluate
 from nnunet_ext.benchmark.folders import failure_file, stop_file
 from nnunet_ext.benchmark.locks import LockedError
 from nnunet_ext.benchmark.plan import plan
@@ -31,8 +32,10 @@ def run(benchmark: Path, job: str, device: str, on_failure: str) -> tuple[int, s
         with nnunet.environment(**nnunet.workers()):  # before nnU-Net is imported, which reads them then
             if isinstance(step, matrices.Plan):
                 plan(step, matrix.folds)
-            else:
+            elif isinstance(step, matrices.Fold):
                 train(benchmark, step, device)
+            else:
+                evaluate(step)
     except LockedError as error:
         return EXIT_TRY_AGAIN, f"{job}: {error}"
     except KeyboardInterrupt:

@@ -13,9 +13,10 @@ from nnunet_ext.benchmark import nnunet, slurm
 from nnunet_ext.benchmark import plan as planning
 from nnunet_ext.benchmark.devices import visible_devices
 from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.benchmark.evaluate import EvaluationResults
 from nnunet_ext.benchmark.folders import RUN_LOCK, ended_file, failure_file, stop_file
 from nnunet_ext.benchmark.locks import Lock, LockedError, is_held
-from nnunet_ext.benchmark.matrix import Fold, Matrix
+from nnunet_ext.benchmark.matrix import Evaluation, Fold, Matrix, Step
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.demo.commands import find
 
@@ -69,36 +70,46 @@ def _run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str],
     for job in options.rerun:
         put_aside(matrix.find(job))
     stop_file(benchmark).unlink(missing_ok=True)
-    for fold in matrix.all_folds():
-        failure_file(benchmark, fold.job).unlink(missing_ok=True)
+    for step in matrix.all_steps():
+        failure_file(benchmark, step.job).unlink(missing_ok=True)
     while True:
-        folds = unfinished(benchmark, matrix)
+        steps = unfinished(benchmark, matrix)
         # Of an earlier run that was killed, or of another benchmark.
-        elsewhere = [fold for fold in folds if is_held(FoldResults(fold).lock)]
-        for fold in elsewhere:
-            say(f"{fold.job} is being trained already, which this run waits for")
-        todo = [fold for fold in folds if fold not in elsewhere]
+        elsewhere = [step for step in steps if is_held(results_of(step).lock)]
+        for step in elsewhere:
+            say(f"{step.job} is at work already, and this run waits for it")
+        # Snakemake would train what the evaluation of a network needs.
+        busy = {Path(step.job).parent for step in elsewhere}
+        todo = [step for step in steps if step not in elsewhere]
+        todo = [step for step in todo if isinstance(step, Fold) or Path(step.job).parent not in busy]
         if todo:
             _start_snakemake(benchmark, todo, options)
-        left = [fold for fold in unfinished(benchmark, matrix) if fold in elsewhere or is_held(FoldResults(fold).lock)]
-        if not left or stop_file(benchmark).exists():
-            return all(FoldResults(fold).is_done() for fold in matrix.all_folds())
-        while any(is_held(FoldResults(fold).lock) for fold in left):
+        left = unfinished(benchmark, matrix)
+        again = any(step not in todo or is_held(results_of(step).lock) for step in left)
+        if not again or stop_file(benchmark).exists():
+            return not left and not any(failure_file(benchmark, step.job).exists() for step in matrix.all_steps())
+        while any(is_held(results_of(step).lock) for step in left):
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def unfinished(benchmark: Path, matrix: Matrix, failed_too: bool = False) -> list[Fold]:
-    """The folds that are not done, those that failed only if wanted; Snakemake's notes are made to say the same."""
-    folds = []
-    for fold in matrix.all_folds():
-        done = FoldResults(fold).is_done()
-        failed = not done and not failed_too and failure_file(benchmark, fold.job).exists()
-        mark_ended(ended_file(benchmark, fold.job), done or failed)
+def results_of(step: Fold | Evaluation) -> FoldResults | EvaluationResults:
+    """What tells whether the step is done, and who is at it."""
+    return FoldResults(step) if isinstance(step, Fold) else EvaluationResults(step)
+
+
+def unfinished(benchmark: Path, matrix: Matrix, failed_too: bool = False) -> list[Fold | Evaluation]:
+    """The steps that are not done, those that failed only if wanted; Snakemake's notes are made to say the same."""
+    steps: list[Fold | Evaluation] = [*matrix.all_folds(), *matrix.all_evaluations()]
+    left = []
+    for step in steps:
+        done = results_of(step).is_done()
+        failed = not done and not failed_too and failure_file(benchmark, step.job).exists()
+        mark_ended(ended_file(benchmark, step.job), done or failed)
         if not done and not failed:
-            folds.append(fold)
+            left.append(step)
     for plan in matrix.all_plans():
         mark_ended(ended_file(benchmark, plan.job), planning.is_ready(plan, matrix.folds))
-    return folds
+    return left
 
 
 def mark_ended(note: Path, ended: bool) -> None:
@@ -110,7 +121,7 @@ def mark_ended(note: Path, ended: bool) -> None:
         note.unlink(missing_ok=True)
 
 
-def put_aside(step: matrices.Plan | Fold) -> None:
+def put_aside(step: Step) -> None:
     """Rename the folder of a fold, so that it is trained from the beginning and nothing is lost."""
     if not isinstance(step, Fold):
         raise BenchmarkError(f"{step.job} is no fold; only folds can be trained again.")
@@ -125,8 +136,8 @@ def put_aside(step: matrices.Plan | Fold) -> None:
         lock.unlink()
 
 
-def _start_snakemake(benchmark: Path, folds: list[Fold], options: Options) -> bool:
-    if not folds:
+def _start_snakemake(benchmark: Path, steps: list[Fold | Evaluation], options: Options) -> bool:
+    if not steps:
         return True
     try:
         from snakemake.cli import main
@@ -136,7 +147,7 @@ def _start_snakemake(benchmark: Path, folds: list[Fold], options: Options) -> bo
         ) from error
     here = Path.cwd()
     try:
-        main(arguments(benchmark, folds, options))
+        main(arguments(benchmark, steps, options))
     except SystemExit as ended:
         return ended.code in (0, None)
     finally:
@@ -144,8 +155,8 @@ def _start_snakemake(benchmark: Path, folds: list[Fold], options: Options) -> bo
     return True
 
 
-def arguments(benchmark: Path, folds: list[Fold], options: Options) -> list[str]:
-    """What Snakemake is told, so that it trains `folds`."""
+def arguments(benchmark: Path, steps: Sequence[Fold | Evaluation], options: Options) -> list[str]:
+    """What Snakemake is told, so that it does `steps`, and what they need."""
     device = "cuda" if options.slurm and options.device == "auto" else options.device
     n_devices = len(visible_devices()) if device in ("auto", "cuda") else 0
     jobs = options.jobs or (SLURM_JOBS if options.slurm else max(1, n_devices))
@@ -160,7 +171,7 @@ def arguments(benchmark: Path, folds: list[Fold], options: Options) -> list[str]
         "runtime": round(60 * options.hours),
         "slurm_extra": shlex.quote(f"--signal=USR1@{SECONDS_OF_WARNING}"),
     }
-    words = [str(ended_file(Path(), fold.job)) for fold in folds]
+    words = [str(ended_file(Path(), step.job)) for step in steps]
     words += ["--snakefile", str(files("nnunet_ext.benchmark").joinpath("Snakefile")), "--directory", str(benchmark)]
     words += ["--nolock", "--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going"]
     if options.dry_run:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nnunet_ext import cli
 from .conftest import Benchmark
 
 # Answers as `sbatch --parsable` does and notes its arguments.
-SBATCH = """#!/usr/bin/env python3
+SBATCH = f"""#!{sys.executable} -IS
 import json, os, sys
 with open(os.environ["SUBMITTED"], "a") as file:
     print(json.dumps(sys.argv[1:]), file=file)
@@ -62,3 +63,14 @@ def test_shell_script_does_what_is_not_done(benchmark: Benchmark, capsys: pytest
     assert done.stdout == f"{benchmark.fold(0).job}: done\n"
     assert not_planned.returncode == 1
     assert "Dataset004_Hippocampus is not planned and preprocessed" in not_planned.stdout
+
+
+def test_evaluations_come_after_all_folds_of_their_network(
+    benchmark: Benchmark, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = benchmark.folder / "matrix.json"
+    file.write_text(file.read_text().replace('"nnunet"', '"word"'))
+    *_, stock, ours = _script(benchmark, capsys, "--format", "sbatch", "--device", "cpu").splitlines()
+    assert "nnUNetTrainer_5epochs__nnUNetPlans__3d_fullres/evaluation" in stock
+    assert stock.endswith("--dependency=afterok:$fold_1:$fold_3:$fold_5:$fold_7:$fold_9")
+    assert ours.endswith("--dependency=afterok:$fold_2:$fold_4:$fold_6:$fold_8:$fold_10")
