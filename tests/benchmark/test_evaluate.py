@@ -22,7 +22,7 @@ def scored(benchmark: Benchmark) -> Evaluation:
     """The evaluation of nnU-Net's own trainer on two folds, by another protocol than nnU-Net's."""
     file = benchmark.folder / "matrix.json"
     content = json.loads(file.read_text())
-    content["datasets"][0]["protocol"] = "umamba"
+    content["datasets"][0]["protocol"] = "transunet"
     content["folds"] = [0, 1]
     file.write_text(json.dumps(content))
     evaluation = matrices.read(benchmark.folder).all_evaluations()[0]
@@ -62,6 +62,6 @@ def test_folds_are_scored_and_again_when_one_was_trained_anew(benchmark: Benchma
     code, said = step.run(benchmark.folder, scored.job, "cpu", "exit")
     assert (code, said) == (0, f"{scored.job}: done")
     assert EvaluationResults(scored).is_done()
-    assert len(list(model.glob("fold_*/validation/evaluation_umamba.csv"))) == 2
+    assert len(list(model.glob("fold_*/validation/evaluation_transunet.csv"))) == 2
     os.utime(benchmark.place(1) / "validation" / "summary.json", (2e9, 2e9))
     assert not EvaluationResults(scored).is_done()
