@@ -55,6 +55,8 @@ def run(benchmark: Path, options: Options, say: Callable[[str], None]) -> bool:
     Raises:
         BenchmarkError: if it cannot begin.
     """
+    if options.jobs is not None and options.jobs < 1:
+        raise BenchmarkError(f"--jobs must be 1 or more, not {options.jobs}.")
     benchmark = benchmark.absolute()
     matrix = matrices.read(benchmark)
     try:
