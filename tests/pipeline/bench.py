@@ -52,7 +52,7 @@ class nnUNetTrainerTraced_5epochs(Traced, nnUNetTrainer): pass
 class nnUNetTrainerNoMambaTraced_5epochs(Traced, trainers.nnUNetTrainerLKMUNetNoMamba): pass
 """
 )
-SECONDS_TO_WAIT = 900
+SECONDS_TO_WAIT = 1800
 """A busy machine takes minutes to start a training; a test that works never waits so long."""
 STOCK, OURS = "nnUNetTrainerTraced", "nnUNetTrainerNoMambaTraced"
 
@@ -70,13 +70,14 @@ class Matrix:
         for path in (self.results, own):
             path.mkdir(parents=True)
         (own / "traced_trainers.py").write_text(TRAINERS)
-        self.environment = nnunet.environment | {
+        self.environment: dict[str, str] = nnunet.environment | {
             "nnUNet_results": str(self.results),
             "nnUNet_extTrainer": str(own),
             "nnUNet_n_proc_DA": "0",
             "TRACE": str(self.trace),
             "DAWDLE": str(dawdle),
         }
+        self._started: list[subprocess.Popen[bytes]] = []
         datasets = ["--datasets", "4", "--trainers", *trainers, "--folds", "0", "1", "--budget", "5epochs"]
         assert "budget 5epochs" in self("init", *datasets)
 
@@ -90,10 +91,26 @@ class Matrix:
 
     def start(self, command: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a command in a session of its own, its output in a file."""
+        words = self._words(command, *arguments)
         with (self.folder / "started.log").open("ab") as log:
-            return subprocess.Popen(
-                self._words(command, *arguments), env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
+            process = subprocess.Popen(words, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        self._started.append(process)
+        return process
+
+    def log(self) -> str:
+        """What the started commands have printed."""
+        return (self.folder / "started.log").read_text()
+
+    def __enter__(self) -> "Matrix":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what a test that failed has left running."""
+        pids = [process.pid for process in self._started] + [event["pid"] for event in self.events()]
+        for pid in pids:
+            command = Path(f"/proc/{pid}/cmdline")
+            if command.exists() and b"nnunet-ext" in command.read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
     def _words(self, command: str, *arguments: str) -> list[str]:
         return [script("nnunet-ext"), "bench", command, str(self.folder), *arguments]
@@ -110,7 +127,7 @@ class Matrix:
                 if wanted(event):
                     return event
             time.sleep(0.1)
-        raise AssertionError(f"no such event:\n{self.events()}\n{(self.folder / 'started.log').read_text()}")
+        raise AssertionError(f"no such event:\n{self.events()}\n{self.log()}")
 
     def fold(self, trainer: str, fold: int) -> Path:
         """The folder of a fold."""

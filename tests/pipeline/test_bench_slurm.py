@@ -41,8 +41,11 @@ def _job(fold: str) -> str:
 @pytest.mark.usefixtures("slurm")
 def test_cancelled_warned_and_killed(hippocampus: StockNnUNet, tmp_path: Path) -> None:
     pytest.importorskip("snakemake", reason="needs Snakemake: pip install nnunet-ext[bench]")
-    matrix = Matrix(hippocampus, tmp_path, [STOCK, OURS], dawdle=0.5)
+    with Matrix(hippocampus, tmp_path, [STOCK, OURS], dawdle=0.7) as matrix:
+        _cancel_warn_and_kill(matrix)
 
+
+def _cancel_warn_and_kill(matrix: Matrix) -> None:
     def in_epoch(event: dict[str, Any], trainer: str, epoch: int) -> bool:
         return f"{trainer}_" in event["fold"] and event["epoch"] >= epoch and event["what"] == "train"
 
@@ -56,7 +59,7 @@ def test_cancelled_warned_and_killed(hippocampus: StockNnUNet, tmp_path: Path) -
     matrix.wait_for(lambda event: event["fold"] not in (cancelled, warned) and event["epoch"] >= 1, run)
     kill(run)
     again = matrix.start(*RUN, "--snakemake", SNAKEMAKE)
-    assert again.wait(timeout=SECONDS_TO_WAIT) == 0, (matrix.folder / "started.log").read_text()
+    assert again.wait(timeout=SECONDS_TO_WAIT) == 0, matrix.log()
 
     matrix.check_complete()
     matrix.check_never_together()
