@@ -1,5 +1,6 @@
 """Weights that others released, under the names of our networks."""
 
+import pickle
 import re
 import warnings
 import zipfile
@@ -7,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,15 +20,21 @@ class DamagedFileError(ValueError):
     """A file is not what `torch.save` wrote, or no longer."""
 
 
+class UnsafeFileError(DamagedFileError):
+    """A file holds objects that could be code."""
+
+
 def read_checkpoint(file: Path, *, weights_only: bool) -> Any:
     """What `torch.save` wrote to `file`, its tensors on the CPU.
 
     Args:
         file: the file.
-        weights_only: read tensors and plain values only; other objects could be code, so they need a trusted file.
+        weights_only: read tensors, numbers (numpy's too, which nnU-Net logs) and plain values only; other objects
+            could be code, so they need a trusted file.
 
     Raises:
         OSError: if the file cannot be opened.
+        UnsafeFileError: if it holds other objects and `weights_only` is set.
         DamagedFileError: if it cannot be read.
     """
     try:
@@ -35,11 +43,26 @@ def read_checkpoint(file: Path, *, weights_only: bool) -> Any:
             with zipfile.ZipFile(file) as archive:
                 if broken := archive.testzip():
                     raise zipfile.BadZipFile(broken)
-        return torch.load(file, map_location="cpu", weights_only=weights_only, mmap=is_zip)
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            return torch.load(file, map_location="cpu", weights_only=weights_only, mmap=is_zip)
     except OSError:
         raise
+    except pickle.UnpicklingError as error:
+        strange = re.search(r"GLOBAL (\S+)", str(error))
+        if strange is None:
+            raise DamagedFileError(f"{file} is damaged and cannot be read ({type(error).__name__})") from error
+        raise UnsafeFileError(
+            f"{file} holds {strange[1]}, which is neither a tensor nor a plain value and could run code, and was not read"
+        ) from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         raise DamagedFileError(f"{file} is damaged and cannot be read ({type(error).__name__})") from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a pickled number of numpy is made of, under the names of numpy 1 and 2."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}
+    return [*((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")), np.dtype, *kinds]
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], source: Source) -> StateDict:

@@ -10,6 +10,7 @@ from nnunet_ext.evaluation import command as evaluate
 from nnunet_ext.benchmark_report import command as benchmark_report
 from nnunet_ext.planning import command as planning
 from nnunet_ext.benchmark import command as benchmark
+from nnunet_ext.sharing import command as sharing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     list_.set_defaults(run=_list)
 
     planning.add_to(commands)
+    sharing.add_to(commands)
 
     demo = commands.add_parser("demo", help="train and compare on real images, end to end, with a report page")
     demo.add_argument(

@@ -129,9 +129,7 @@ def _read(file: Path) -> StateDict:
     try:
         checkpoint = read_checkpoint(file, weights_only=True)
     except DamagedFileError as error:
-        raise ValueError(
-            f"{error}, or holds more than weights: download what {VARIABLE} names again, or save its weights alone"
-        ) from error
+        raise ValueError(f"{error}: download what {VARIABLE} names again, or save its weights alone") from error
     try:
         weights = convert_state_dict(checkpoint, "mlla_imagenet") if isinstance(checkpoint, Mapping) else {}
     except ValueError:
