@@ -22,7 +22,8 @@ def test_version_and_path(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     done = run(COMMAND, "--help")
     assert done.returncode == 0
-    for command in ("path", "doctor", "list", "demo", "bench"):
+    commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "report", "export")
+    for command in (*commands, "import-checkpoint", "bench-scan"):
         assert f"\n    {command} " in done.stdout
 
 

@@ -52,7 +52,7 @@ def _export_and_upload(arguments: argparse.Namespace) -> None:
     files = hub.files_to_upload(exported, out)
     print(f"As {repository.user}, to {repository.repository}, {'private' if arguments.private else 'public'}:")
     for name, file in files.items():
-        print(f"  {file.stat().st_size / 1e6:10.2f} MB  {name}")
+        print(f"  {hub.size(file) / 1e6:10.2f} MB  {name}")
     print(f"Uploaded: {repository.upload(files, arguments.private)}")
 
 

@@ -1,5 +1,6 @@
 """Upload of an exported model to the Hugging Face hub, with the user's own login."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Hub:
                 f"the hub does not know you ({_first_line(error)}): run `hf auth login`, or set HF_TOKEN"
             ) from error
 
-    def upload(self, files: dict[str, Path], private: bool) -> str:
+    def upload(self, files: dict[str, Path | bytes], private: bool) -> str:
         """Make the repository, if it is not there, and add the files in one commit; returns its address.
 
         Raises:
@@ -43,7 +44,7 @@ class Hub:
             raise OSError(f"the hub refused {self.repository}: {_first_line(error)}") from error
         if private and not is_private:
             raise ValueError(f"{self.repository} is there and public, and --private was given: nothing was uploaded")
-        operations = [self._operation(path_in_repo=name, path_or_fileobj=str(file)) for name, file in files.items()]
+        operations = [self._operation(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
         try:
             commit = self._api.create_commit(self.repository, operations, commit_message="Add a model of nnU-Net")
         except Exception as error:
@@ -51,17 +52,24 @@ class Hub:
         return str(commit.commit_url)
 
 
-def files_to_upload(exported: Path, root: Path) -> dict[str, Path]:
-    """The files of an export by their names on the hub.
+def files_to_upload(exported: Path, root: Path) -> dict[str, Path | bytes]:
+    """The files of an export by their names on the hub, where the model card becomes the first page.
 
     Args:
         exported: the zip or the model's folder.
-        root: the folder that names are relative to; a folder's model card also becomes the first page.
+        root: the folder that a model's folder was exported to.
     """
     if exported.is_file():
-        return {exported.name: exported}
+        with zipfile.ZipFile(exported) as archive:
+            (card,) = (name for name in archive.namelist() if name.endswith("/README.md"))
+            return {exported.name: exported, "README.md": archive.read(card)}
     files = sorted(path for path in exported.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): path for path in files} | {"README.md": exported / "README.md"}
+
+
+def size(file: Path | bytes) -> int:
+    """In bytes."""
+    return len(file) if isinstance(file, bytes) else file.stat().st_size
 
 
 def _first_line(error: Exception) -> str:
