@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext import __version__, _startup
-from nnunet_ext.datasets import command as datasets
-from nnunet_ext.evaluation import command as evaluate
-from nnunet_ext.benchmark_report import command as benchmark_report
-from nnunet_ext.planning import command as planning
 from nnunet_ext.benchmark import command as benchmark
+from nnunet_ext.datasets import command as datasets
+from nnunet_ext.evaluation import command as evaluation
+from nnunet_ext.planning import command as planning
 from nnunet_ext.sharing import command as sharing
 
 
@@ -34,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     list_ = commands.add_parser("list", help="the trainers: network, dimensions, parameters, source, status")
     list_.set_defaults(run=_list)
 
-    planning.add_to(commands)
-    sharing.add_to(commands)
+    for package in (datasets, planning, evaluation, benchmark, sharing):
+        package.add_to(commands)
 
     demo = commands.add_parser("demo", help="train and compare on real images, end to end, with a report page")
     demo.add_argument(
@@ -59,13 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--repetitions", type=int, default=10, help="runs of which the median counts")
     bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
     bench.set_defaults(run=_bench_scan)
-    datasets.add_to(commands)
-
-    evaluate.add_to(commands)
-
-    benchmark_report.add_to(commands)
-
-    benchmark.add_to(commands)
     return parser
 
 

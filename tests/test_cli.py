@@ -22,7 +22,7 @@ def test_version_and_path(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     done = run(COMMAND, "--help")
     assert done.returncode == 0
-    commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "report", "export")
+    commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "export")
     for command in (*commands, "import-checkpoint", "bench-scan"):
         assert f"\n    {command} " in done.stdout
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.benchmark_report import command as report
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +29,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     list_.add_argument("--format", choices=["shell", "sbatch"], default="shell")
     _add_device(list_)
     _add_job_size(list_)
+    report.add_to(actions)
     step = _add(actions, "step", "do one step, as a scheduler does", _step)
     step.add_argument("job", metavar="STEP", help="as `bench list` names it: DATASET/TRAINER__PLANS__CONFIG/fold_0")
     _add_device(step)

@@ -10,8 +10,9 @@ from typing import Any
 
 from nnunet_ext.benchmark.locks import Owner
 from nnunet_ext.benchmark.results import FoldResults
-from nnunet_ext.demo.results import device_name, versions
+from nnunet_ext.demo.results import PACKAGES, device_name
 from nnunet_ext.demo.steps import write_text
+from nnunet_ext.versions import versions
 
 FILE = "nnunet_ext_job.json"
 
@@ -37,7 +38,7 @@ def recorded(results: FoldResults, device: str, killed: Owner | None) -> Iterato
             "peak_gpu_bytes": _larger(earlier.get("peak_gpu_bytes"), _peak_gpu(device)),
             "peak_rss_bytes": _larger(earlier.get("peak_rss_bytes"), _peak_rss()),
             "device": device_name(device),
-            "versions": versions(),
+            "versions": versions(PACKAGES),
             "resumed": resumed,
         }
         write_text(results.folder / FILE, json.dumps(record, indent=2) + "\n")

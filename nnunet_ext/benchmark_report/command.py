@@ -1,4 +1,4 @@
-"""The command `report`."""
+"""The command `nnunet-ext bench report`."""
 
 import argparse
 import sys
@@ -18,12 +18,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from nnunet_ext.benchmark.errors import BenchmarkError
     from nnunet_ext.benchmark_report import main
-    from nnunet_ext.benchmark_report.errors import ReportError
 
     try:
         page = main.write(arguments.folder, arguments.out or arguments.folder / "report", arguments.without_images)
-    except ReportError as error:
+    except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

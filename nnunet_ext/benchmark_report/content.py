@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from nnunet_ext.benchmark.matrix import Matrix
 from nnunet_ext.benchmark_report import comparisons, figures, overlays, published, reported, tables
 from nnunet_ext.benchmark_report.context import Context, budget_title, label
 from nnunet_ext.benchmark_report.document import Document, Figure, Section, Table
-from nnunet_ext.benchmark_report.matrix import Matrix
 from nnunet_ext.benchmark_report.results import DataSetResults, Metric
 from nnunet_ext.demo.trainers import STOCK
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnunet_ext.benchmark.matrix import Budget
 from nnunet_ext.benchmark_report.document import Best
-from nnunet_ext.benchmark_report.matrix import Budget
 from nnunet_ext.benchmark_report.results import DataSetResults, Metric
 
 PLAIN = ("", "1", "fraction")

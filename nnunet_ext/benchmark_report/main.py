@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ext.benchmark import matrix as matrices
+from nnunet_ext.benchmark.matrix import Budget, Matrix
 from nnunet_ext.benchmark_report import content, html, latex, markdown
-from nnunet_ext.benchmark_report import matrix as matrices
 from nnunet_ext.benchmark_report import results as scores
 from nnunet_ext.benchmark_report.document import Document, Table
 from nnunet_ext.benchmark_report.errors import ReportError
-from nnunet_ext.benchmark_report.matrix import Budget, Matrix
 from nnunet_ext.benchmark_report.results import DataSetResults
 from nnunet_ext.catalogue import ENTRIES
 from nnunet_ext.demo.trainers import STOCK

@@ -7,8 +7,8 @@ from typing import Any
 from nnunet_ext.benchmark_report.results import Cell, DataSetResults, Metric
 from nnunet_ext.demo import figures
 from nnunet_ext.demo.report import value_names
-from nnunet_ext.demo.results import foreground
 from nnunet_ext.demo.trainers import STOCK
+from nnunet_ext.evaluation.labels import foreground
 
 
 def draw(results: DataSetResults, cell: Cell, metric: Metric, target: Path) -> str | None:

@@ -1,8 +1,8 @@
 """The tables of what papers and independent work reported, with our numbers in a column of their own."""
 
+from nnunet_ext.benchmark.matrix import Budget
 from nnunet_ext.benchmark_report.context import PLAIN, Context, budget_title
 from nnunet_ext.benchmark_report.document import Column, Table, Value
-from nnunet_ext.benchmark_report.matrix import Budget
 from nnunet_ext.benchmark_report.published import Published, Report
 from nnunet_ext.benchmark_report.results import DICE, DataSetResults, Metric
 

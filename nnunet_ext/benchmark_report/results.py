@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from nnunet_ext.benchmark.matrix import Dataset, Matrix
 from nnunet_ext.benchmark_report import training
 from nnunet_ext.benchmark_report.errors import ReportError
-from nnunet_ext.benchmark_report.matrix import Dataset, Matrix
 from nnunet_ext.benchmark_report.training import Training
-from nnunet_ext.demo.results import foreground, read_summary
+from nnunet_ext.demo.results import read_summary
+from nnunet_ext.evaluation.labels import foreground
 
 COLUMNS = ["case", "class", "metric", "unit", "value"]
 NNUNET = "nnU-Net's summary.json (no value where a class is absent in reference and prediction)"

@@ -64,7 +64,8 @@ def files_to_upload(exported: Path, root: Path) -> dict[str, Path | bytes]:
             (card,) = (name for name in archive.namelist() if name.endswith("/README.md"))
             return {exported.name: exported, "README.md": archive.read(card)}
     files = sorted(path for path in exported.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path for path in files} | {"README.md": exported / "README.md"}
+    named: dict[str, Path | bytes] = {path.relative_to(root).as_posix(): path for path in files}
+    return named | {"README.md": exported / "README.md"}
 
 
 def size(file: Path | bytes) -> int:

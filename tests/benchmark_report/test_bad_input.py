@@ -42,9 +42,9 @@ def nothing_trained(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (no_matrix, "holds no matrix.json; give the folder"),
+        (no_matrix, "holds no matrix.json; `nnunet-ext bench init"),
         (half_a_matrix, "matrix.json cannot be read"),
-        (no_trainers_key, "is not a matrix of budget, datasets, trainers and folds (KeyError: 'trainers')"),
+        (no_trainers_key, "matrix.json lacks 'trainers'"),
         (no_folds, "names no folds"),
         (unknown_trainer, "the trainer nnUNetTrainerLKM, of which"),
         (nothing_trained, "No fold of the matrix has finished below"),
@@ -61,7 +61,7 @@ def test_one_sentence(
     bench.train(STOCK, lambda case, name: 0.8, cases=2)
     monkeypatch.setenv("nnUNet_results", str(bench.results))
     spoil(bench)
-    assert command(["report", str(bench.folder), "--out", str(tmp_path / "out")]) == 1
+    assert command(["bench", "report", str(bench.folder), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
@@ -74,7 +74,7 @@ def test_results_folder_is_not_set(
 ) -> None:
     monkeypatch.delenv("nnUNet_results", raising=False)
     bench = Bench(tmp_path, [STOCK], folds=1)
-    assert command(["report", str(bench.folder)]) == 1
+    assert command(["bench", "report", str(bench.folder)]) == 1
     assert "nnUNet_results is not set" in capsys.readouterr().err
 
 
@@ -83,7 +83,7 @@ def test_data_set_without_images_must_be_in_the_matrix(
 ) -> None:
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     bench = Bench(tmp_path, [STOCK], folds=1)
-    assert command(["report", str(bench.folder), "--without-images", "12"]) == 1
+    assert command(["bench", "report", str(bench.folder), "--without-images", "12"]) == 1
     assert "The matrix has no data set 12" in capsys.readouterr().err
 
 
@@ -91,6 +91,6 @@ def test_user_trainer_with_results_is_known(tmp_path: Path, monkeypatch: pytest.
     bench = Bench(tmp_path, ["nnUNetTrainerMine"], folds=1)
     bench.train("nnUNetTrainerMine", lambda case, name: 0.8, cases=2)
     monkeypatch.setenv("nnUNet_results", str(bench.results))
-    assert command(["report", str(bench.folder)]) == 0
+    assert command(["bench", "report", str(bench.folder)]) == 0
     assert json.loads((bench.folder / "matrix.json").read_text())["trainers"] == ["nnUNetTrainerMine"]
     assert (bench.folder / "report" / "report.html").is_file()

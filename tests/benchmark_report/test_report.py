@@ -267,7 +267,7 @@ def test_background_is_shown_and_not_averaged(bench: Bench) -> None:
 
 def test_case_that_two_folds_validate_is_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(bench.fold(LKM, 0) / "validation/summary.json", bench.fold(LKM, 1) / "validation/summary.json")
-    assert command(["report", str(bench.folder)]) == 1
+    assert command(["bench", "report", str(bench.folder)]) == 1
     assert f"Case case_000 of {DATASET} is validated in 2 folds of {LKM}" in capsys.readouterr().err
 
 
