@@ -7,12 +7,18 @@ folder of the user's home.
 import functools
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from nnunet_ext.ops.loading import why_not_loaded
+
+OLDEST = (3, 2)
+"""The oldest Triton that compiles the kernels."""
 
 _assumed: ContextVar[bool] = ContextVar("assumed", default=False)
 
@@ -56,15 +62,16 @@ def interpreted() -> bool:
 
 @functools.cache
 def _why_not_triton() -> str | None:
-    """Why Triton does not load; None if it does."""
-    try:
-        importlib.import_module("triton.language")
-    except ModuleNotFoundError as error:
-        return f"{error.name} is not installed"
-    # A Triton that does not fit Python or the driver raises ImportError, RuntimeError or what it likes.
-    except Exception as error:
-        return f"Triton does not load: {type(error).__name__}: {error}"
-    return None
+    """Why Triton does not load, or is older than what the kernels are written for; None if it can be used."""
+    return why_not_loaded("triton.language", "Triton") or _why_too_old()
+
+
+def _why_too_old() -> str | None:
+    version: str = importlib.import_module("triton").__version__
+    major, minor = (int(number) for number in re.findall(r"\d+", version)[:2])
+    if (major, minor) >= OLDEST:
+        return None
+    return f"Triton {version} is too old: version {OLDEST[0]}.{OLDEST[1]} or later is needed, which torch 2.6 brings"
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nnunet_ext.ops import available_backends, backend_status, selective_scan
+from nnunet_ext.ops.loading import why_not_loaded
 from nnunet_ext.ops.selective_scan import mamba_ssm, numba_cpu, registry
 from nnunet_ext.ops.selective_scan.backend import ScanInputs
 from nnunet_ext.ops.selective_scan.lane import LaneBackend
@@ -22,12 +23,9 @@ VARIABLE = "NNUNET_EXT_SCAN_BACKEND"
 
 @pytest.fixture(autouse=True)
 def _probe_again() -> Iterator[None]:
-    probes = (mamba_ssm.load_kernel, numba_cpu._why_not_numba)
-    for probe in probes:
-        probe.cache_clear()
+    why_not_loaded.cache_clear()
     yield
-    for probe in probes:
-        probe.cache_clear()
+    why_not_loaded.cache_clear()
     sys.modules.pop("selective_scan_cuda", None)
 
 

@@ -92,3 +92,11 @@ def test_wrong_shapes_are_named(arguments: tuple[Tensor, ...], message: str) -> 
 def test_unknown_activation() -> None:
     with pytest.raises(ValueError, match=r"^activation is 'relu', expected 'silu' or None"):
         causal_conv1d(torch.zeros(2, 3, 5), torch.zeros(3, 4), activation="relu")
+
+
+def test_other_dtypes_and_devices_are_named() -> None:
+    x, weight, bias = torch.zeros(2, 3, 5), torch.zeros(3, 4), torch.zeros(3)
+    with pytest.raises(ValueError, match=r"^weight of shape \(3, 4\) has dtype torch.int64, expected float16"):
+        causal_conv1d(x, weight.long(), bias)
+    with pytest.raises(ValueError, match=r"^bias of shape \(3,\) is on meta, expected cpu, where x is"):
+        causal_conv1d(x, weight, bias.to("meta"))

@@ -1,12 +1,16 @@
 """The Triton backend: its absence, how it cuts up the work, and its kernels in Triton's interpreter."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from nnunet_ext.ops import available_backends, selective_scan
+from nnunet_ext.doctor import scan as doctor_scan
+from nnunet_ext.ops import available_backends, selective_scan, triton_runtime
+from nnunet_ext.ops.selective_scan import triton_cuda
+from nnunet_ext.ops.selective_scan.registry import choose_backend
 
 from ..conftest import Run
 from .scans import make_inputs
@@ -58,3 +62,31 @@ def test_kernels_in_the_interpreter(run: Run, file: str) -> None:
     result = run(*command, env=path, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [("3.1.0", False), ("2.3.1", False), ("3.2.0", True), ("3.10.0+git1a2b", True), ("4.0.0", True)],
+)
+def test_a_triton_that_is_too_old_is_not_used(version: str, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import triton
+
+    monkeypatch.setattr(triton, "__version__", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(triton_runtime, "_why_it_does_not_run", lambda: None)
+    monkeypatch.setattr(triton_cuda, "_why_not_trusted", lambda: None)
+    monkeypatch.setattr(doctor_scan, "_device", lambda: "cuda")
+    triton_runtime._why_not_triton.cache_clear()
+    try:
+        assert ("triton" in available_backends("cuda")) == usable
+        lines = [check.value for check in doctor_scan.checks() if check.title == "scan triton"]
+        if usable:
+            assert choose_backend("triton", "cuda", False) == "triton"
+            assert lines == []
+        else:
+            sentence = f"Triton {version} is too old: version 3.2 or later is needed"
+            with pytest.raises(RuntimeError, match=rf"'triton' \(backend\) cannot be used here: {re.escape(sentence)}"):
+                choose_backend("triton", "cuda", False)
+            assert sentence in lines[0]
+    finally:
+        triton_runtime._why_not_triton.cache_clear()

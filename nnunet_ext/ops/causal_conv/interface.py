@@ -8,6 +8,7 @@ from torch import Tensor
 from nnunet_ext.ops import triton_runtime
 from nnunet_ext.ops.causal_conv import torch_ops  # noqa: F401  # registers the operators
 from nnunet_ext.ops.causal_conv.torch_conv import torch_conv
+from nnunet_ext.ops.checks import check_dtypes_and_devices
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
 
 
@@ -37,7 +38,7 @@ def causal_conv1d(
         float64), autocast or not.
 
     Raises:
-        ValueError: a shape or the activation does not fit.
+        ValueError: a shape, dtype, device or the activation does not fit.
     """
     if not (x.ndim == 3 or (x.ndim == 4 and x.shape[0] == 2)) or x.shape[-1] < 1:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (B, D, L), or (2, B, D, L), with L >= 1.")
@@ -50,6 +51,7 @@ def causal_conv1d(
         raise ValueError(f"bias has shape {tuple(bias.shape)}, expected ({front}D) = {(*axis, channels)}.")
     if activation not in (None, "silu"):
         raise ValueError(f"activation is {activation!r}, expected 'silu' or None.")
+    check_dtypes_and_devices({"x": x, "weight": weight, "bias": bias})
     dtype = compute_dtype(x, weight, bias)
     silu = activation == "silu"
     with no_autocast(x.device.type):

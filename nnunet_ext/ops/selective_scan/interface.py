@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from nnunet_ext.ops.checks import check_dtypes_and_devices
 from nnunet_ext.ops.selective_scan import torch_ops  # noqa: F401  # registers the operators
 from nnunet_ext.ops.selective_scan.backend import ScanInputs
 from nnunet_ext.ops.selective_scan.naive import NAME as NAIVE
@@ -69,7 +70,7 @@ def _scan(inputs: ScanInputs, backend: str) -> Tensor:
         return naive_scan(inputs)
     # In inference nothing is kept for a backward pass.
     save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs.tensors)
-    y, _ = torch.ops.nnunet_ext.selective_scan(*inputs, save, backend)
+    y, _ = torch.ops.nnunet_ext.scan_forward(*inputs, save, backend)
     return y
 
 
@@ -97,10 +98,4 @@ def _check(inputs: ScanInputs) -> None:
         if tensor is not None and tensor.shape != (*axis, *shape):
             wanted = f"({front}{symbols}) = {(*axis, *shape)}"
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {wanted}.")
-    for name, tensor in zip(ScanInputs._fields, inputs.tensors, strict=False):
-        if tensor is None:
-            continue
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} has dtype {tensor.dtype}, expected float16, bfloat16, float32 or float64.")
-        if tensor.device != u.device:
-            raise ValueError(f"{name} is on {tensor.device}, expected {u.device}, where u is.")
+    check_dtypes_and_devices(dict(zip(ScanInputs._fields, inputs.tensors, strict=False)))

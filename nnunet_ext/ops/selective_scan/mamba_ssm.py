@@ -11,22 +11,12 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from nnunet_ext.ops.loading import why_not_loaded
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
 
+MODULE = "selective_scan_cuda"
 CHUNK = 2048
 """The kernel keeps the state once per so many steps."""
-
-
-@functools.cache
-def load_kernel() -> tuple[ModuleType | None, str]:
-    """The extension module, or None and why it does not load."""
-    try:
-        return importlib.import_module("selective_scan_cuda"), ""
-    except ModuleNotFoundError:
-        return None, "mamba-ssm's module selective_scan_cuda is not installed"
-    # A module built for another torch raises ImportError (undefined symbol), other breakages raise what they like.
-    except Exception as error:
-        return None, f"mamba-ssm's module selective_scan_cuda does not load: {type(error).__name__}: {error}"
 
 
 @functools.cache
@@ -54,9 +44,9 @@ class MambaSsmBackend(ScanBackend):
             return f"it needs a CUDA device, not {device_type}"
         if device_type is None and not torch.cuda.is_available():
             return "it needs a CUDA device, and torch sees none"
-        kernel, reason = load_kernel()
-        if kernel is None:
-            return reason
+        reason = why_not_loaded(MODULE, MODULE)
+        if reason is not None:
+            return f"mamba-ssm's module {reason}"
         return _why_it_does_not_run() if torch.cuda.is_available() else None
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
@@ -96,10 +86,7 @@ class MambaSsmBackend(ScanBackend):
 
 
 def _kernel() -> ModuleType:
-    kernel, reason = load_kernel()
-    if kernel is None:
-        raise RuntimeError(f"The selective scan backend 'mamba_ssm' cannot be used here: {reason}.")
-    return kernel
+    return importlib.import_module(MODULE)
 
 
 def _arguments(inputs: ScanInputs) -> tuple[Tensor | None, ...]:
