@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnunet_ext.ops import available_backends, selective_scan
+from nnunet_ext.ops.selective_scan import lane
+from nnunet_ext.ops.selective_scan.registry import BACKEND_NAMES
 
 from ..reference import load_reference, relative_error
 from .scans import OPTIONAL, assert_same_scan, make_inputs, run_scan
@@ -17,6 +19,7 @@ FLOAT32, HALF = 2e-6, {torch.float16: 2e-3, torch.bfloat16: 1e-2}
 
 fast_backends = pytest.mark.parametrize("backend", FAST)
 all_backends = pytest.mark.parametrize("backend", ALL)
+every_backend = pytest.mark.parametrize("backend", BACKEND_NAMES)  # usable here or not
 directions = pytest.mark.parametrize("reverse", [False, True])
 
 
@@ -70,6 +73,15 @@ def test_optional_arguments(backend: str, without: tuple[str, ...], softplus: bo
 @directions
 def test_many_lanes(backend: str, reverse: bool) -> None:
     assert_same_scan(make_inputs(batch=1, channels=2, length=1000), backend, FLOAT32, reverse=reverse)
+
+
+@directions
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_torch_backend_works_off_long_sequences_in_tiles(
+    lanes: int, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "CPU", lane._Sizes(work=36, steps=4, lanes=lanes))
+    assert_same_scan(make_inputs(batch=2, channels=2, states=3, length=50), "torch", FLOAT32, reverse=reverse)
 
 
 @fast_backends
@@ -267,22 +279,26 @@ def test_same_result_every_time(backend: str) -> None:
         ("delta_bias", (1, 5), r"\(D\) = \(5,\)"),
     ],
 )
-def test_wrong_shapes_are_named(name: str, shape: tuple[int, ...], expected: str) -> None:
+@every_backend
+def test_wrong_shapes_are_named(backend: str, name: str, shape: tuple[int, ...], expected: str) -> None:
     inputs = make_inputs()
     inputs[name] = torch.zeros(shape)
     with pytest.raises(ValueError, match=rf"^{name} has shape .*{expected}"):
-        selective_scan(**inputs)
+        selective_scan(**inputs, backend=backend)
 
 
-def test_integers_are_refused() -> None:
+@every_backend
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float8_e4m3fn], ids=str)
+def test_other_dtypes_are_refused(backend: str, dtype: torch.dtype) -> None:
     inputs = make_inputs()
-    inputs["D"] = torch.ones(5, dtype=torch.int64)
-    with pytest.raises(ValueError, match=r"^D has dtype torch.int64, expected float"):
-        selective_scan(**inputs)
+    inputs["D"] = torch.ones(5).to(dtype)
+    with pytest.raises(ValueError, match=rf"^D of shape \(5,\) has dtype {dtype}, expected float16, bfloat16, float32"):
+        selective_scan(**inputs, backend=backend)
 
 
-def test_tensors_on_two_devices_are_refused() -> None:
+@every_backend
+def test_tensors_on_two_devices_are_refused(backend: str) -> None:
     inputs = make_inputs()
     inputs["z"] = inputs["z"].detach().to("meta")
-    with pytest.raises(ValueError, match=r"^z is on meta, expected cpu"):
-        selective_scan(**inputs)
+    with pytest.raises(ValueError, match=r"^z of shape \(2, 5, 65\) is on meta, expected cpu, where u is"):
+        selective_scan(**inputs, backend=backend)

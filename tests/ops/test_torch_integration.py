@@ -28,13 +28,11 @@ def _operator_inputs(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_operator_rules(backend: str, without: tuple[str, ...], dtype: torch.dtype) -> None:
     inputs = _operator_inputs(without=without, dtype=dtype)
-    torch.library.opcheck(torch.ops.nnunet_ext.selective_scan.default, (*inputs, True, backend), atol=1e-4, rtol=1e-4)
+    torch.library.opcheck(torch.ops.nnunet_ext.scan_forward.default, (*inputs, True, backend), atol=1e-4, rtol=1e-4)
     detached = [t.detach() if isinstance(t, torch.Tensor) else t for t in inputs]
-    torch.library.opcheck(torch.ops.nnunet_ext.selective_scan.default, (*detached, False, backend))
+    torch.library.opcheck(torch.ops.nnunet_ext.scan_forward.default, (*detached, False, backend))
     y, state = torch_ops.scan_forward(*detached, True, backend)
-    torch.library.opcheck(
-        torch.ops.nnunet_ext.selective_scan_backward.default, (torch.ones_like(y), state, *detached, backend)
-    )
+    torch.library.opcheck(torch.ops.nnunet_ext.scan_backward.default, (torch.ones_like(y), state, *detached, backend))
 
 
 @fast_backends

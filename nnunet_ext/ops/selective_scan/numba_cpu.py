@@ -4,8 +4,6 @@ The threads are Python's own, the kernels run without the GIL. numba's threading
 aborts in forked processes, its workqueue when two Python threads scan at once, and both compile several times longer.
 """
 
-import functools
-import importlib
 import itertools
 import os
 import threading
@@ -16,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from nnunet_ext.ops.loading import why_not_loaded
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
 
 
@@ -24,31 +23,33 @@ class NumbaBackend(ScanBackend):
 
     name = "numba"
     float64 = False
+    channels_last = True
 
     def problem(self, device_type: str | None) -> str | None:
         """Not a CPU, or numba does not load."""
         if device_type not in (None, "cpu"):
             return f"it needs CPU tensors, not {device_type}"
-        return _why_not_numba()
+        return why_not_loaded("nnunet_ext.ops.selective_scan.numba_kernels", "numba")
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """(B, D, tiles, N): the state that enters each tile."""
+        """(B, tiles, N, D): the state that enters each tile, counted in the order of the scan."""
         from nnunet_ext.ops.selective_scan.numba_kernels import TILE
 
         batch, channels, states, length = inputs.sizes
-        return batch, channels, -(-length // TILE), states
+        return batch, -(-length // TILE), states, channels
 
     def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
         """See `ScanBackend.forward`."""
         from nnunet_ext.ops.selective_scan.numba_kernels import kernels
 
         kernel = kernels().forward
-        y = inputs.u.new_empty(inputs.u.shape, dtype=torch.float32)
-        state = inputs.u.new_empty(self.state_shape(inputs) if save else (0, 0, 0, 0), dtype=torch.float32)
+        batch, channels, _, length = inputs.sizes
+        y = torch.empty(batch, length, channels)
+        state = torch.empty(self.state_shape(inputs) if save else (0, 0, 0, 0))
         arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
         tasks = [tuple(ranges) for _, *ranges in _tasks(inputs)]
         _run(lambda task: kernel(*arguments, *task), tasks)
-        return y, state if save else None
+        return y.transpose(1, 2), state if save else None
 
     def backward(self, inputs: ScanInputs, state: Tensor, dy: Tensor) -> ScanGradients:
         """See `ScanBackend.backward`."""
@@ -56,41 +57,28 @@ class NumbaBackend(ScanBackend):
 
         batch, channels, states, length = inputs.sizes
         kernel = kernels().backward
-        rows = (batch, channels, length)
+        rows = (batch, length, channels)
         tasks = [(number, *task) for number, task in enumerate(_tasks(inputs))]
         parts = 1 + max(part for _, part, *_ in tasks)
         du, ddelta = torch.empty(rows), torch.empty(rows)
         dz = torch.empty(rows if inputs.z is not None else (0, 0, 0))
         # Tasks that share a sequence add to parts of their own: no locks, and the same sum every time.
-        dB, dC = (torch.zeros(parts, batch, length * states) for _ in range(2))
-        dA = torch.zeros(len(tasks), channels, states, dtype=torch.float64)
+        dB, dC = (torch.zeros(parts, batch, length, states) for _ in range(2))
+        dA = torch.zeros(len(tasks), states, channels, dtype=torch.float64)
         dD, dbias = (torch.zeros(len(tasks), channels, dtype=torch.float64) for _ in range(2))
         outputs = [tensor.numpy() for tensor in (du, ddelta, dA, dB, dC, dD, dz, dbias)]
-        arguments = [*_arguments(inputs), _array(state), _array(dy), *outputs]
+        arguments = [*_arguments(inputs), _array(state), _rows(dy), *outputs]
         _run(lambda task: kernel(*arguments, *task), tasks)
         return ScanGradients(
-            u=du,
-            delta=ddelta,
-            A=dA.sum(0),
-            B=dB.sum(0).view(batch, length, states).transpose(1, 2),
-            C=dC.sum(0).view(batch, length, states).transpose(1, 2),
+            u=du.transpose(1, 2),
+            delta=ddelta.transpose(1, 2),
+            A=dA.sum(0).t(),
+            B=dB.sum(0).transpose(1, 2),
+            C=dC.sum(0).transpose(1, 2),
             D=None if inputs.D is None else dD.sum(0),
-            z=None if inputs.z is None else dz,
+            z=None if inputs.z is None else dz.transpose(1, 2),
             delta_bias=None if inputs.delta_bias is None else dbias.sum(0),
         )
-
-
-@functools.cache
-def _why_not_numba() -> str | None:
-    """Why numba does not load; None if it does."""
-    try:
-        importlib.import_module("nnunet_ext.ops.selective_scan.numba_kernels")
-    except ModuleNotFoundError as error:
-        return f"{error.name} is not installed"
-    # A numba that does not fit numpy or Python raises ImportError, SystemError or what llvmlite thinks of.
-    except Exception as error:
-        return f"numba does not load: {type(error).__name__}: {error}"
-    return None
 
 
 def _array(tensor: Tensor) -> object:
@@ -98,18 +86,23 @@ def _array(tensor: Tensor) -> object:
     return tensor.detach().to(torch.float32).contiguous().numpy()
 
 
+def _rows(sequence: Tensor) -> object:
+    """(B, D, L) as an array (B, L, D)."""
+    return _array(sequence.transpose(1, 2))
+
+
 def _arguments(inputs: ScanInputs) -> list[object]:
     """The arguments that both kernels begin with; zeros stand for the absent D and delta_bias."""
     u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse = inputs
     zeros = torch.zeros(u.shape[1])
     return [
-        _array(u),
-        _array(delta),
-        _array(A),
-        _array(B.transpose(1, 2).flatten(1)),  # (B, L * N)
-        _array(C.transpose(1, 2).flatten(1)),
+        _rows(u),
+        _rows(delta),
+        _array(A.t()),
+        _rows(B),
+        _rows(C),
         _array(zeros if D is None else D),
-        _array(torch.empty(0, 0, 0) if z is None else z),
+        _rows(torch.empty(0, 0, 0) if z is None else z),
         _array(zeros if delta_bias is None else delta_bias),
         delta_softplus,
         z is not None,

@@ -1,10 +1,10 @@
 """The selective scan compiled for the CPU by numba. Importing this module imports numba.
 
-One kernel works off a range of sequences and channels, without the GIL; `numba_cpu` runs several in threads. A row
-(one sequence, one channel) is walked in tiles of TILE steps, whose decays are computed before the recurrence: they do
-not depend on the state, so this part vectorises, and the exponentials stay out of the chain of dependent steps.
-Everything is float32. Symbols are those of `naive`; B and C come as (B, L, N), so that the states of a step lie side
-by side.
+One kernel works off a range of sequences and channels, without the GIL; `numba_cpu` runs several in threads. A block of
+WIDTH channels of one sequence is walked step by step. Its channels lie side by side in memory, so that every loop over
+them vectorises, sums over states need no additions across a vector, and all inputs are read as the matrix products
+before the scan have written them. The backward pass computes the states once more, tile by tile of TILE steps.
+Everything is float32. Symbols are those of `naive`; sequences come as (B, L, D) and (B, L, N), A as (N, D).
 """
 
 import functools
@@ -18,8 +18,8 @@ from numba import njit
 
 from nnunet_ext.cache import cache_folder
 
-TILE = 64
-_USUAL = 16  # the number of states that Mamba-1 is used with
+TILE = 32
+WIDTH = 64
 
 _f32 = np.float32
 _ZERO, _ONE, _TWO = _f32(0), _f32(1), _f32(2)
@@ -69,103 +69,107 @@ def _softplus(x: Any) -> Any:
     return (_ZERO if x < _ZERO else x) + _TWO * r * series
 
 
-# The helpers below work on the steps i < count of one tile; rows are flat, [i * states + n]. The number of states is an
-# argument on purpose: constant loops over states would be unrolled before LLVM's loop vectoriser sees them, and numba
-# leaves off the pass that vectorises unrolled code. Kernels with constant loops took three times as long.
+# The helpers below work on the `width` channels of one block. They are short on purpose: LLVM checks at run time that
+# what a loop writes does not overlap what it reads, and leaves a loop with more than eight such checks unvectorised.
+# The width is an argument on purpose, too: loops of constant length would be unrolled before the vectoriser sees them,
+# and numba leaves off the pass that vectorises unrolled code.
 _helper = functools.partial(njit, fastmath=_FAST, error_model="numpy", nogil=True)
 
 
 @_helper()
-def _steps(delta: Any, u: Any, bias: Any, softplus: Any, dl: Any, dlu: Any, count: Any) -> None:
-    """Step sizes dl and dl u."""
-    for i in range(count):
-        x = delta[i] + bias
-        dl[i] = _softplus(x) if softplus else x
-    for i in range(count):
-        dlu[i] = dl[i] * u[i]
+def _begin_step(delta: Any, u: Any, bias: Any, D: Any, softplus: Any, dl: Any, dlu: Any, s: Any, width: Any) -> None:
+    """Step sizes dl, dl u, and D u."""
+    for d in range(width):
+        x = delta[d] + bias[d]
+        dl[d] = _softplus(x) if softplus else x
+    for d in range(width):
+        dlu[d] = dl[d] * u[d]
+        s[d] = D[d] * u[d]
 
 
 @_helper()
-def _decays(dl: Any, row: Any, a: Any, count: Any, states: Any) -> None:
-    """a[i, n] = exp(dl[i] row[n])."""
-    for i in range(count):
-        x = dl[i]
-        for n in range(states):
-            a[i * states + n] = x * row[n]
-    for j in range(count * states):
-        a[j] = _exp(a[j])
+def _advance(h: Any, A: Any, dl: Any, dlu: Any, b: Any, c: Any, s: Any, width: Any) -> None:
+    """One step of the states h, in place; adds c h to s."""
+    for d in range(width):
+        after = _exp(dl[d] * A[d]) * h[d] + dlu[d] * b
+        h[d] = after
+        s[d] += c * after
 
 
 @_helper()
-def _scale(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
-    """out[i, n] = factors[i] rows[i, n]."""
-    for i in range(count):
-        x = factors[i]
-        for n in range(states):
-            out[i * states + n] = x * rows[i * states + n]
+def _gate(y: Any, s: Any, z: Any, width: Any) -> None:
+    """The output: y = s silu(z)."""
+    for d in range(width):
+        y[d] = s[d] * z[d] * _sigmoid(z[d])
 
 
 @_helper()
-def _add_scaled(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
-    """out[i, n] += factors[i] rows[i, n]."""
-    for i in range(count):
-        x = factors[i]
-        for n in range(states):
-            out[i * states + n] += x * rows[i * states + n]
+def _differentiate_gate(dz: Any, ds: Any, dy: Any, s: Any, z: Any, width: Any) -> None:
+    """The gradients of z and s."""
+    for d in range(width):
+        gate = _sigmoid(z[d])
+        dz[d] = dy[d] * s[d] * gate * (_ONE + z[d] * (_ONE - gate))
+        ds[d] = dy[d] * z[d] * gate
 
 
 @_helper()
-def _add_weighted_sum(out: Any, factors: Any, rows: Any, count: Any, states: Any) -> None:
-    """out[n] += sum over i of factors[i] rows[i, n]."""
-    for i in range(count):
-        x = factors[i]
-        for n in range(states):
-            out[n] += x * rows[i * states + n]
+def _advance_and_keep(h: Any, a: Any, i: Any, A: Any, dl: Any, dlu: Any, B: Any, C: Any, s: Any, width: Any) -> None:
+    """Step i of a tile: the decays a[i], and from the states h[i] before it those after it; adds C h to s."""
+    for n in range(len(B)):
+        for d in range(width):
+            a[i, n, d] = _exp(dl[i, d] * A[n, d])
+        b, c = B[n], C[n]
+        for d in range(width):
+            after = a[i, n, d] * h[i, n, d] + dlu[i, d] * b
+            h[i + 1, n, d] = after
+            s[d] += c * after
 
 
 @_helper()
-def _dots(out: Any, rows: Any, others: Any, count: Any, states: Any) -> None:
-    """out[i] = sum over n of rows[i, n] others[i, n]."""
-    for i in range(count):
-        total = _ZERO
-        for n in range(states):
-            total += rows[i * states + n] * others[i * states + n]
-        out[i] = total
+def _retreat(
+    g: Any, h: Any, a: Any, i: Any, A: Any, dl: Any, dlu: Any, ds: Any, B: Any, C: Any,
+    xbar: Any, ddl: Any, dA: Any, dB: Any, dC: Any, width: Any,
+) -> None:  # fmt: skip
+    """Step i of a tile backwards.
+
+    Turns g, what later steps contribute to the gradient of the states after this one, into that of those before it.
+    Adds to the gradients of dl u (xbar), dl, A, B and C.
+    """
+    for n in range(len(B)):
+        b, c = B[n], C[n]
+        for d in range(width):
+            g[n, d] += ds[i, d] * c
+            xbar[d] += g[n, d] * b
+        to_b, to_c = _ZERO, _ZERO
+        for d in range(width):
+            to_b += g[n, d] * dlu[i, d]
+            to_c += ds[i, d] * h[i + 1, n, d]
+        dB[n] += to_b
+        dC[n] += to_c
+        for d in range(width):
+            g[n, d] *= a[i, n, d]
+            a[i, n, d] = g[n, d] * h[i, n, d]  # from here on the gradient of dl A
+        for d in range(width):
+            dA[n, d] += a[i, n, d] * dl[i, d]
+            ddl[d] += a[i, n, d] * A[n, d]
 
 
 @_helper()
-def _dots_with_row(out: Any, rows: Any, row: Any, count: Any, states: Any) -> None:
-    """out[i] = sum over n of rows[i, n] row[n]."""
-    for i in range(count):
-        total = _ZERO
-        for n in range(states):
-            total += rows[i * states + n] * row[n]
-        out[i] = total
-
-
-@_helper()
-def _accumulate(x: Any, a: Any, steps: Any, states: Any, descending: Any) -> None:
-    """The recurrence, in place: x[i + 1, n] += a[i, n] x[i, n] for i < steps, or x[i, n] += a[i, n] x[i + 1, n]."""
-    if states == _USUAL:
-        # At a distance that it knows, LLVM vectorises the recurrence as one loop. Unsigned indices cannot be negative,
-        # so that no wrap-around stands in the way.
-        size, one, distance = np.uint64(steps) * np.uint64(_USUAL), np.uint64(1), np.uint64(_USUAL)
-        if descending:
-            for j in range(size):
-                k = size - one - j
-                x[k] += a[k] * x[k + distance]
-        else:
-            for j in range(size):
-                x[j + distance] += a[j] * x[j]
-        return
-    for step in range(steps):
-        i = steps - 1 - step if descending else step
-        left, right, decay = x[i * states :], x[(i + 1) * states :], a[i * states :]
-        for n in range(states):
-            if descending:
-                left[n] += decay[n] * right[n]
-            else:
-                right[n] += decay[n] * left[n]
+def _end_step(
+    xbar: Any, dl: Any, ds: Any, u: Any, delta: Any, bias: Any, D: Any, softplus: Any,
+    du: Any, ddl: Any, ddelta: Any, dD: Any, dbias: Any, width: Any,
+) -> None:  # fmt: skip
+    """Write du and ddelta; add to dD and dbias."""
+    for d in range(width):
+        du[d] = xbar[d] * dl[d] + D[d] * ds[d]
+    for d in range(width):
+        ddl[d] += xbar[d] * u[d]
+        dD[d] += ds[d] * u[d]
+    for d in range(width):
+        x = delta[d] + bias[d]
+        ddelta[d] = ddl[d] * _sigmoid(x) if softplus else ddl[d]
+    for d in range(width):
+        dbias[d] += ddelta[d]
 
 
 class Kernels(NamedTuple):
@@ -198,130 +202,100 @@ def _compile(cache: bool) -> Kernels:
 def _forward(  # type: ignore[no-untyped-def]  # numba infers the types
     u, delta, A, B, C, D, z, bias, softplus, gated, reverse, save, y, state, b_start, b_stop, d_start, d_stop
 ):
-    """Write y (B, D, L), and with `save` the state (B, D, tiles, N) that enters each tile."""
-    length, states = u.shape[2], A.shape[1]
-    tiles = (length + TILE - 1) // TILE
-    dl, dlu = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    a = np.empty(TILE * states, np.float32)
-    # The states around the steps of a tile; that after step i begins at i * states + after.
-    h = np.empty((TILE + 1) * states, np.float32)
-    after = 0 if reverse else states
-    carry = np.empty(states, np.float32)
+    """Write y (B, L, D), and with `save` the state (B, tiles, N, D) that enters each tile."""
+    length, states = u.shape[1], A.shape[0]
+    h = np.empty((states, WIDTH), np.float32)
+    dl, dlu, s = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     for b in range(b_start, b_stop):
-        for d in range(d_start, d_stop):
-            carry[:] = _ZERO
-            for k in range(tiles):
-                tile = tiles - 1 - k if reverse else k
-                start = tile * TILE
-                stop = min(start + TILE, length)
-                count = stop - start
-                u_t, y_t = u[b, d, start:stop], y[b, d, start:stop]
-                if save:
-                    state[b, d, tile, :] = carry
-                _steps(delta[b, d, start:stop], u_t, bias[d], softplus, dl, dlu, count)
-                _decays(dl, A[d], a, count, states)
-                _scale(h[after:], dlu, B[b, start * states :], count, states)
-                enters, leaves = (count * states, 0) if reverse else (0, count * states)
-                h[enters : enters + states] = carry
-                _accumulate(h, a, count, states, reverse)
-                carry[:] = h[leaves : leaves + states]
-                _dots(y_t, h[after:], C[b, start * states :], count, states)
-                for i in range(count):
-                    y_t[i] += D[d] * u_t[i]
+        for low in range(d_start, d_stop, WIDTH):
+            high = min(low + WIDTH, d_stop)
+            width = high - low
+            h[:] = _ZERO
+            for step in range(length):
+                t = length - 1 - step if reverse else step
+                if save and step % TILE == 0:
+                    for n in range(states):
+                        state[b, step // TILE, n, low:high] = h[n, :width]
+                _begin_step(
+                    delta[b, t, low:high], u[b, t, low:high], bias[low:high], D[low:high], softplus, dl, dlu, s, width
+                )
+                for n in range(states):
+                    _advance(h[n], A[n, low:high], dl, dlu, B[b, t, n], C[b, t, n], s, width)
                 if gated:
-                    z_t = z[b, d, start:stop]
-                    for i in range(count):
-                        y_t[i] *= z_t[i] * _sigmoid(z_t[i])
+                    _gate(y[b, t, low:high], s, z[b, t, low:high], width)
+                else:
+                    y[b, t, low:high] = s[:width]
 
 
 def _backward(  # type: ignore[no-untyped-def]  # numba infers the types
     u, delta, A, B, C, D, z, bias, softplus, gated, reverse, state, dy,
     du, ddelta, dA, dB, dC, dD, dz, dbias, task, part, b_start, b_stop, d_start, d_stop,
 ):  # fmt: skip
-    """Write du, ddelta, dz (B, D, L); add to dA (tasks, D, N), dD, dbias (tasks, D) and dB, dC (parts, B, L * N)."""
-    length, states = u.shape[2], A.shape[1]
-    tiles = (length + TILE - 1) // TILE
-    dl, dlu, ds = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    xbar, decay_sum = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    a = np.empty(TILE * states, np.float32)
-    # The states around the steps of a tile; that before step i begins at i * states + before.
-    h = np.empty((TILE + 1) * states, np.float32)
-    before, after = (states, 0) if reverse else (0, states)
-    g = np.empty(TILE * states, np.float32)  # the gradient of the state after each step
-    carry = np.empty(states, np.float32)  # what of it the steps of later tiles contribute
-    gA = np.empty(states, np.float32)
+    """Write du, ddelta, dz (B, L, D); add to dA (tasks, N, D), dD, dbias (tasks, D) and dB, dC (parts, B, L, N)."""
+    length, states = u.shape[1], A.shape[0]
+    # Of each step of a tile; h has the state before the first one as well.
+    dl, dlu = np.empty((TILE, WIDTH), np.float32), np.empty((TILE, WIDTH), np.float32)
+    ds = np.empty((TILE, WIDTH), np.float32)
+    a = np.empty((TILE, states, WIDTH), np.float32)
+    h = np.empty((TILE + 1, states, WIDTH), np.float32)
+    s, xbar, ddl = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    g, A_d = np.empty((states, WIDTH), np.float32), np.empty((states, WIDTH), np.float32)
+    # Sums over one tile, which are added up in float64.
+    gA = np.empty((states, WIDTH), np.float32)
+    gD, gbias = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     for b in range(b_start, b_stop):
-        for d in range(d_start, d_stop):
-            carry[:] = _ZERO
-            gA[:] = _ZERO
-            gD = _ZERO
-            gbias = _ZERO
-            for k in range(tiles):
-                tile = k if reverse else tiles - 1 - k
-                start = tile * TILE
-                stop = min(start + TILE, length)
-                count = stop - start
-                u_t, delta_t, dy_t = u[b, d, start:stop], delta[b, d, start:stop], dy[b, d, start:stop]
-                du_t, ddelta_t = du[b, d, start:stop], ddelta[b, d, start:stop]
-                B_t, C_t = B[b, start * states : stop * states], C[b, start * states : stop * states]
-                dB_t, dC_t = dB[part, b, start * states : stop * states], dC[part, b, start * states : stop * states]
+        for low in range(d_start, d_stop, WIDTH):
+            high = min(low + WIDTH, d_stop)
+            width = high - low
+            D_d, bias_d = D[low:high], bias[low:high]
+            A_d[:, :width] = A[:, low:high]
+            g[:] = _ZERO
+            for tile in range((length - 1) // TILE, -1, -1):
+                first = tile * TILE
+                count = min(TILE, length - first)
 
                 # The states of this tile once more.
-                _steps(delta_t, u_t, bias[d], softplus, dl, dlu, count)
-                _decays(dl, A[d], a, count, states)
-                _scale(h[after:], dlu, B_t, count, states)
-                enters = count * states if reverse else 0
-                h[enters : enters + states] = state[b, d, tile]
-                _accumulate(h, a, count, states, reverse)
-
-                if gated:
-                    z_t, dz_t = z[b, d, start:stop], dz[b, d, start:stop]
-                    _dots(dz_t, h[after:], C_t, count, states)
-                    for i in range(count):
-                        gate = _sigmoid(z_t[i])
-                        s = dz_t[i] + D[d] * u_t[i]
-                        dz_t[i] = dy_t[i] * s * gate * (_ONE + z_t[i] * (_ONE - gate))
-                        ds[i] = dy_t[i] * z_t[i] * gate
-                else:
-                    ds[:count] = dy_t
-
-                _scale(g, ds, C_t, count, states)
-                first, last = ((count - 1) * states, 0) if reverse else (0, (count - 1) * states)
-                for n in range(states):
-                    g[last + n] += carry[n]
-                _accumulate(g, a if reverse else a[states:], count - 1, states, not reverse)
-                for n in range(states):
-                    carry[n] = a[first + n] * g[first + n]
-
-                _add_scaled(dC_t, ds, h[after:], count, states)
-                _add_scaled(dB_t, dlu, g, count, states)
-                _dots(xbar, g, B_t, count, states)
-                for j in range(count * states):
-                    a[j] *= g[j] * h[before + j]  # from here on the gradient of dl A
-                _dots_with_row(decay_sum, a, A[d], count, states)
-                _add_weighted_sum(gA, dl, a, count, states)
-
+                h[0, :, :width] = state[b, tile, :, low:high]
                 for i in range(count):
-                    du_t[i] = xbar[i] * dl[i] + D[d] * ds[i]
-                    ddelta_t[i] = xbar[i] * u_t[i] + decay_sum[i]
-                    gD += ds[i] * u_t[i]
-                if softplus:
-                    for i in range(count):
-                        ddelta_t[i] *= _sigmoid(delta_t[i] + bias[d])
-                for i in range(count):
-                    gbias += ddelta_t[i]
-            for n in range(states):
-                dA[task, d, n] += gA[n]
-            dD[task, d] += gD
-            dbias[task, d] += gbias
+                    t = length - 1 - first - i if reverse else first + i
+                    u_t = u[b, t, low:high]
+                    _begin_step(delta[b, t, low:high], u_t, bias_d, D_d, softplus, dl[i], dlu[i], s, width)
+                    _advance_and_keep(h, a, i, A_d, dl, dlu, B[b, t], C[b, t], s, width)
+                    if gated:
+                        z_t, dz_t = z[b, t, low:high], dz[b, t, low:high]
+                        _differentiate_gate(dz_t, ds[i], dy[b, t, low:high], s, z_t, width)
+                    else:
+                        ds[i, :width] = dy[b, t, low:high]
+
+                gA[:] = _ZERO
+                gD[:] = _ZERO
+                gbias[:] = _ZERO
+                for i in range(count - 1, -1, -1):
+                    t = length - 1 - first - i if reverse else first + i
+                    xbar[:] = _ZERO
+                    ddl[:] = _ZERO
+                    _retreat(
+                        g, h, a, i, A_d, dl, dlu, ds, B[b, t], C[b, t],
+                        xbar, ddl, gA, dB[part, b, t], dC[part, b, t], width,
+                    )  # fmt: skip
+                    _end_step(
+                        xbar, dl[i], ds[i], u[b, t, low:high], delta[b, t, low:high], bias_d, D_d, softplus,
+                        du[b, t, low:high], ddl, ddelta[b, t, low:high], gD, gbias, width,
+                    )  # fmt: skip
+                for n in range(states):
+                    for d in range(width):
+                        dA[task, n, low + d] += gA[n, d]
+                for d in range(width):
+                    dD[task, low + d] += gD[d]
+                    dbias[task, low + d] += gbias[d]
 
 
 _ROWS, _TABLE, _VECTOR = "float32[:, :, ::1]", "float32[:, ::1]", "float32[::1]"
-_INPUTS = f"{_ROWS}, {_ROWS}, {_TABLE}, {_TABLE}, {_TABLE}, {_VECTOR}, {_ROWS}, {_VECTOR}, boolean, boolean, boolean"
+_INPUTS = f"{_ROWS}, {_ROWS}, {_TABLE}, {_ROWS}, {_ROWS}, {_VECTOR}, {_ROWS}, {_VECTOR}, boolean, boolean, boolean"
 _RANGES = "int64, int64, int64, int64"
 _STATE = "float32[:, :, :, ::1]"
 _FORWARD_TYPES = f"void({_INPUTS}, boolean, {_ROWS}, {_STATE}, {_RANGES})"
 _BACKWARD_TYPES = (
-    f"void({_INPUTS}, {_STATE}, {_ROWS}, {_ROWS}, {_ROWS}, float64[:, :, ::1], {_ROWS}, {_ROWS}, float64[:, ::1], "
+    f"void({_INPUTS}, {_STATE}, {_ROWS}, {_ROWS}, {_ROWS}, float64[:, :, ::1], {_STATE}, {_STATE}, float64[:, ::1], "
     f"{_ROWS}, float64[:, ::1], int64, int64, {_RANGES})"
 )

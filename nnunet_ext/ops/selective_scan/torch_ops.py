@@ -12,7 +12,7 @@ from nnunet_ext.ops.selective_scan.backend import SEQUENCES, ScanInputs
 from nnunet_ext.ops.selective_scan.registry import get_backend
 
 
-@torch.library.custom_op("nnunet_ext::selective_scan", mutates_args=())
+@torch.library.custom_op("nnunet_ext::scan_forward", mutates_args=())
 def scan_forward(
     u: Tensor,
     delta: Tensor,
@@ -54,7 +54,7 @@ def _(
     return _empty_outputs(ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse), save, backend)
 
 
-@torch.library.custom_op("nnunet_ext::selective_scan_backward", mutates_args=())
+@torch.library.custom_op("nnunet_ext::scan_backward", mutates_args=())
 def scan_backward(
     dy: Tensor,
     state: Tensor,
