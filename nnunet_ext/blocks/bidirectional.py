@@ -3,13 +3,11 @@
 As in the authors' code the two directions share nothing but the norm before and the projection after their sum.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.blocks.mamba import MambaDirection, scan_both_ways
+from nnunet_ext.blocks.mamba import MambaDirection, project_each, scan_both_ways, scans_pairs
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
-from nnunet_ext.ops.selective_scan.registry import choose_backend, computes_pairs
 
 
 class BidirectionalMamba(nn.Module):
@@ -42,7 +40,7 @@ class BidirectionalMamba(nn.Module):
             x = F.layer_norm(tokens.to(dtype), self.norm.normalized_shape, weight, bias, self.norm.eps)  # (B, L, C)
             if self.mamba_backw is None:
                 y = self.mamba_forw(x)  # (B, L, D)
-            elif computes_pairs(choose_backend("auto", x.device.type, dtype == torch.float64)):
+            elif scans_pairs(x):
                 y = self._both_ways(self.mamba_backw, x)
             else:
                 y = self.mamba_forw(x) + self.mamba_backw(x)
@@ -50,8 +48,7 @@ class BidirectionalMamba(nn.Module):
 
     def _both_ways(self, backwards: MambaDirection, x: Tensor) -> Tensor:
         """Normalised tokens (B, L, C) to the sum of both directions (B, L, D), each step of the two in one launch."""
-        weights = [direction.in_proj.weight.to(x.dtype) for direction in (self.mamba_forw, backwards)]
-        xz = F.linear(x, torch.cat(weights)).unflatten(-1, (2, -1)).permute(2, 0, 3, 1)  # (2, B, 2D, L)
+        xz = project_each((self.mamba_forw.in_proj, backwards.in_proj), x)  # (2, B, 2D, L)
         return scan_both_ways(self.mamba_forw, backwards, xz).sum(0).transpose(1, 2)
 
     def values_kept(self, tokens: int) -> int:

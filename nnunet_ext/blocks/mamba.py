@@ -6,6 +6,7 @@ without flipped copies of the sequence.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from nnunet_ext.ops import causal_conv1d, selective_scan
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
+from nnunet_ext.ops.selective_scan.registry import choose_backend, computes_pairs
 
 
 class StateSpaceModel(nn.Module):
@@ -104,11 +106,16 @@ class ScanParameters(NamedTuple):
     D: Tensor  # (D)
 
 
+def scans_pairs(x: Tensor) -> bool:
+    """Whether two scans of tensors like x run at the same time here, as `scan_both_ways` wants."""
+    return computes_pairs(choose_backend("auto", x.device.type, x.dtype == torch.float64))
+
+
 def scan_both_ways(forwards: SelectiveSSM, backwards: SelectiveSSM, projected: Tensor) -> Tensor:
     """`forwards` along the first half of `projected` and `backwards` along the second, at the same time.
 
     Stacked x and z (2, B, 2D, L) to gated y (2, B, D, L), in the dtype of `projected`: float32 or float64. The models
-    have the same sizes.
+    have the same sizes, and may be one and the same.
     """
     both = zip(*(model.parameters_of_scan(projected.dtype) for model in (forwards, backwards)), strict=True)
     stacked = [None if first is None or second is None else torch.stack((first, second)) for first, second in both]
@@ -239,6 +246,12 @@ class Mamba(MambaDirection):
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """The layer applied in the dtype of x, whatever the dtype of its parameters."""
     return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def project_each(layers: Iterable[nn.Linear], tokens: Tensor) -> Tensor:
+    """Tokens (B, L, C) through each of the layers, all of one size and without bias, to (layers, B, P, L)."""
+    weights = [layer.weight.to(tokens.dtype) for layer in layers]
+    return F.linear(tokens, torch.cat(weights)).unflatten(-1, (len(weights), -1)).permute(2, 0, 3, 1)
 
 
 def _init_dt_proj(

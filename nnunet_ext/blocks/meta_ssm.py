@@ -4,8 +4,9 @@ Known: the module has a slot for scan orders, the best is the map read forwards 
 "flip(DHW)", and more orders do not help. Everything else is inferred, therefore an option of `SSMOptions`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Literal, cast, get_args, get_type_hints
 
@@ -13,7 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunet_ext.blocks.mamba import SelectiveSSM, StateSpaceModel, linear
+from nnunet_ext.blocks.mamba import (
+    SelectiveSSM,
+    StateSpaceModel,
+    linear,
+    project_each,
+    scan_both_ways,
+    scans_pairs,
+)
 from nnunet_ext.blocks.mamba2 import SelectiveSSM2
 from nnunet_ext.blocks.recompute import Recomputing
 from nnunet_ext.ops.precision import compute_dtype, no_autocast
@@ -98,6 +106,7 @@ class MetaSSM(Recomputing):
         super().__init__(recompute)
         self.channels = channels
         self.orders = scan_orders(options, n_axes)
+        self.directions = 2 if options.scan in ("bi", "tri_bi") else 1
         self.merge = options.scan_merge
         self.d_inner = options.expand * channels
         n_orders = len(self.orders)
@@ -122,19 +131,29 @@ class MetaSSM(Recomputing):
         with no_autocast(x.device.type):
             dtype = compute_dtype(x)
             tokens = self._normalised(x.flatten(2).to(dtype))  # (B, L, C), the last axis fastest
-            projected = [
-                linear(cast(nn.Linear, layer), tokens).transpose(1, 2) for layer in self.in_projs
-            ]  # (B, P, L) each
-            outputs = []
-            for i, (axis, reverse) in enumerate(self.orders):
-                model = cast(StateSpaceModel, self.models[i % len(self.models)])
-                ordered = _axis_last(projected[i % len(projected)].unflatten(2, x.shape[2:]), axis)
-                y = model.scan(ordered.flatten(2), reverse).unflatten(2, ordered.shape[2:])  # (B, D, *reordered size)
-                outputs.append(_axis_back(y, axis).flatten(2))  # (B, D, L)
-            merged = torch.cat(outputs, 1) if self.merge == "concat_proj" else torch.stack(outputs).sum(0)
+            projected = project_each(cast(Iterable[nn.Linear], self.in_projs), tokens)  # (inputs, B, P, L)
+            n_axes, outputs = x.ndim - 2, []
+            for first in range(0, len(self.orders), self.directions):
+                fastest = self.orders[first][0] - n_axes
+                inputs = projected[first : first + self.directions] if len(projected) > 1 else projected
+                ordered = inputs.unflatten(-1, x.shape[2:]).movedim(fastest, -1)  # (inputs, B, P, *reordered size)
+                for y in self._along(first, ordered.flatten(3)):  # (B, D, L)
+                    outputs.append(y.unflatten(-1, ordered.shape[3:]).movedim(-1, fastest).flatten(2))
+            merged = torch.cat(outputs, 1) if self.merge == "concat_proj" else reduce(torch.add, outputs)
             if self.merge == "mean":
                 merged = merged / len(outputs)
             return linear(self.out_proj, merged.transpose(1, 2)).transpose(1, 2).to(x.dtype).reshape(x.shape)
+
+    def _along(self, first: int, projected: Tensor) -> Sequence[Tensor]:
+        """(1 or 2, B, P, L) to one (B, D, L) for the `first` order, and where it is read both ways for the next one."""
+        models = [
+            cast(StateSpaceModel, self.models[i % len(self.models)]) for i in range(first, first + self.directions)
+        ]
+        if len(models) == 2 and scans_pairs(projected):
+            forwards, backwards = models
+            if isinstance(forwards, SelectiveSSM) and isinstance(backwards, SelectiveSSM):
+                return scan_both_ways(forwards, backwards, projected.expand(2, -1, -1, -1)).unbind()
+        return [model.scan(projected[i % len(projected)], reverse=i == 1) for i, model in enumerate(models)]
 
     def _normalised(self, x: Tensor) -> Tensor:
         """(B, C, L) -> tokens (B, L, C)."""
@@ -164,13 +183,3 @@ def _model(channels: int, d_inner: int, options: SSMOptions) -> StateSpaceModel:
     if options.ssm == "mamba2":
         return SelectiveSSM2(d_inner, options.d_state, options.d_conv)
     return SelectiveSSM(d_inner, options.d_state, options.d_conv, dt_rank=-(-channels // 16))
-
-
-def _axis_last(x: Tensor, axis: int) -> Tensor:
-    """(B, C, *size) with the map's `axis` last, the others in their order."""
-    return x.movedim(2 + axis, -1)
-
-
-def _axis_back(x: Tensor, axis: int) -> Tensor:
-    """The inverse of `_axis_last`."""
-    return x.movedim(-1, 2 + axis)

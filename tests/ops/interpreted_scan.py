@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
 from nnunet_ext.blocks import BidirectionalMamba
+from nnunet_ext.blocks.meta_ssm import MetaSSM, Share, SSMOptions
 from nnunet_ext.ops import available_backends, selective_scan
 from nnunet_ext.ops.selective_scan import self_check, torch_ops, triton_cuda, triton_kernels
 from nnunet_ext.ops.selective_scan.backend import ScanGradients, ScanInputs
@@ -76,7 +77,7 @@ def test_several_blocks_of_channels() -> None:
     assert_same_scan(_small(channels=35, states=16), "triton", FLOAT32)
 
 
-@pytest.mark.parametrize("states", [33, 64])
+@pytest.mark.parametrize("states", [33, 64, 256])
 def test_many_states(states: int) -> None:
     assert_same_scan(_small(3, states=states, channels=9), "triton", FLOAT32)
 
@@ -235,14 +236,14 @@ def test_operator_rules(without: tuple[str, ...]) -> None:
     for make in (_small, _pair):
         inputs = make(length=3, without=without, dtype=torch.bfloat16)
         arguments = ScanInputs(*(inputs.get(name) for name in ScanInputs._fields[:8]), True, False)  # type: ignore[arg-type]
-        operator = torch.ops.nnunet_ext.selective_scan.default
+        operator = torch.ops.nnunet_ext.scan_forward.default
         torch.library.opcheck(
             operator, (*arguments, True, "triton"), test_utils=("test_schema", "test_faketensor"), atol=1e-4, rtol=1e-4
         )
         detached = [t.detach() if isinstance(t, torch.Tensor) else t for t in arguments]
         y, state = torch_ops.scan_forward(*detached, True, "triton")
         assert y.transpose(-1, -2).is_contiguous()  # as the matrix product that follows wants it
-        backward = torch.ops.nnunet_ext.selective_scan_backward.default
+        backward = torch.ops.nnunet_ext.scan_backward.default
         torch.library.opcheck(
             backward, (torch.ones_like(y), state, *detached, "triton"), test_utils=("test_schema", "test_faketensor")
         )
@@ -293,7 +294,7 @@ def test_exports_in_eval() -> None:
     inputs = {name: tensor.detach() for name, tensor in _small(4).items()}
     exported = torch.export.export(Scan().eval(), (inputs,))
     names = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
-    assert sum("selective_scan" in name for name in names) == 1
+    assert sum("scan_forward" in name for name in names) == 1
     assert torch.equal(exported.module()(inputs), Scan()(inputs))
 
 
@@ -305,8 +306,9 @@ def test_inference_saves_nothing() -> None:
     assert relative_error(y, selective_scan(**inputs, delta_softplus=True, backend="naive")) <= FLOAT32
 
 
-def test_bidirectional_block_is_one_launch_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    block, tokens = BidirectionalMamba(8, d_state=3), torch.randn(2, 5, 8, requires_grad=True)
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """The shape of u in each launch, forward and backward."""
     launched: list[torch.Size] = []
     for name in ("forward", "backward"):
         inner = getattr(triton_cuda._Launch, name)
@@ -316,9 +318,31 @@ def test_bidirectional_block_is_one_launch_each_way(monkeypatch: pytest.MonkeyPa
             return inner(self, *arguments)
 
         monkeypatch.setattr(triton_cuda._Launch, name, launch)
-    parameters = [tokens, *block.parameters()]
-    gradients = torch.autograd.grad(block(tokens).square().sum(), parameters)
-    assert launched == [(2, 2, 16, 5)] * 2
-    exact = torch.autograd.grad(block.double()(tokens.double()).square().sum(), [tokens, *block.parameters()])
+    return launched
+
+
+def assert_same_as_in_float64(block: torch.nn.Module, x: torch.Tensor) -> None:
+    """In float64 no pairs are computed, and not in Triton."""
+    gradients = torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()])
+    x = x.double()
+    exact = torch.autograd.grad(block.double()(x).square().sum(), [x, *block.parameters()])
     for gradient, other in zip(gradients, exact, strict=True):
         assert relative_error(gradient, other) <= 2e-5
+
+
+def test_bidirectional_block_is_one_launch_each_way(launched: list[torch.Size]) -> None:
+    assert_same_as_in_float64(BidirectionalMamba(8, d_state=3), torch.randn(2, 5, 8, requires_grad=True))
+    assert launched == [(2, 2, 16, 5)] * 2
+
+
+@pytest.mark.parametrize("share", ["projections", "all", "none"])
+def test_meta_ssm_is_one_launch_each_way(share: Share, launched: list[torch.Size]) -> None:
+    options = SSMOptions(share_directions=share, d_state=3)
+    assert_same_as_in_float64(MetaSSM(4, 2, options), torch.randn(2, 4, 2, 3, requires_grad=True))
+    assert launched == [(2, 2, 8, 6)] * 2
+
+
+def test_meta_ssm_is_one_launch_per_axis_each_way(launched: list[torch.Size]) -> None:
+    options = SSMOptions("tri_bi", scan_merge="concat_proj", share_directions="none", d_state=3)
+    assert_same_as_in_float64(MetaSSM(3, 2, options), torch.randn(1, 3, 2, 3, requires_grad=True))
+    assert launched == [(2, 1, 6, 6)] * 4
