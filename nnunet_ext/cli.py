@@ -10,6 +10,7 @@ from nnunet_ext.datasets import command as datasets
 from nnunet_ext.evaluation import command as evaluation
 from nnunet_ext.planning import command as planning
 from nnunet_ext.sharing import command as sharing
+from nnunet_ext.bench_scan import command as bench_scan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,15 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
     demo.set_defaults(run=_demo)
 
-    bench = commands.add_parser("bench-scan", help="time, memory and error of every selective scan that runs here")
-    bench.add_argument(
-        "--shape", action="append", default=[], metavar="B,D,L[,N]", help="instead of LKM-UNet's; may be repeated"
-    )
-    bench.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
-    bench.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    bench.add_argument("--repetitions", type=int, default=10, help="runs of which the median counts")
-    bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
-    bench.set_defaults(run=_bench_scan)
+    bench_scan.add_to(commands)
     return parser
 
 
@@ -89,15 +82,3 @@ def _demo(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         device=arguments.device,
     )
-
-
-def _bench_scan(arguments: argparse.Namespace) -> int:
-    from nnunet_ext import bench_scan
-
-    try:
-        lines = bench_scan.run(arguments.shape, arguments.device, arguments.dtype, arguments.repetitions, arguments.out)
-    except ValueError as error:
-        print(f"nnunet-ext bench-scan: {error}")
-        return 2
-    print("\n".join(lines))
-    return 0

@@ -26,7 +26,8 @@ class Case(NamedTuple):
 
 # LKM-UNet at a patch of 40x224x192 and batch 2: the windows of two stages, and two pooled maps as one sequence each.
 GPU_CASES = (Case(26880, 64, 128), Case(1024, 128, 512), Case(2, 640, 13440), Case(2, 64, 26880))
-CPU_CASES = (Case(2, 64, 4096), Case(256, 64, 128))
+# One long sequence three times, and many windows.
+CPU_CASES = (Case(2, 64, 512), Case(2, 64, 4096), Case(2, 64, 16384), Case(512, 64, 128))
 
 
 def parse(text: str) -> Case:

@@ -1,86 +1,104 @@
-"""Time, memory and error of one scan."""
+"""Time, memory and error of scans."""
 
 import statistics
-import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from nnunet_ext.bench_scan.resources import PeakMemory, seconds
 from nnunet_ext.bench_scan.rivals import Scan
-from nnunet_ext.bench_scan.roofline import synchronize
 from nnunet_ext.ops import selective_scan
 from nnunet_ext.ops.selective_scan.backend import SEQUENCES
 
-SEQUENCES_CHECKED = 2
+# Of u, which float64 on a CPU scans within a few seconds.
+ELEMENTS_CHECKED = 2**22
+FEWEST_CHECKED = 2
+
+Result = dict[str, Any]
 
 
-class Measurement(NamedTuple):
-    """Of one way to compute one scan."""
+def measure(scans: Mapping[str, Scan], inputs: dict[str, Tensor], repetitions: int) -> dict[str, Result]:
+    """Measure every scan.
 
-    forward_seconds: float
-    """Median, in inference."""
-    training_seconds: float
-    """Median, forward and backward."""
-    peak_bytes: int | None
-    """What a training step allocates besides its inputs; None where the device does not count."""
-    error: float
-    """The largest of y's and its gradients' errors against float64, norm over norm."""
+    Of each, by name:
 
+    - forward_seconds: median, in inference;
+    - training_seconds: median, forward and backward;
+    - peak_bytes: what a training step takes besides its inputs, outputs and gradients included (see `PeakMemory`);
+    - errors: of y and the gradients against float64, see `reference`;
+    - error: the largest of them;
 
-def measure(scan: Scan, inputs: dict[str, Tensor], exact: list[Tensor], repetitions: int) -> Measurement:
-    """Measure after one run that compiles and warms up, and is compared with the `reference`."""
-    device = inputs["u"].device
-    y, gradients = _train(scan, inputs)
-    error = _error(inputs, y, gradients, exact)
-    del y, gradients
-    before = _allocated(device)
-    times: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(repetitions):
-        for training, seconds in times.items():
-            synchronize(device)
-            start = time.perf_counter()
-            if training:
-                _train(scan, inputs)
-            else:
-                with torch.no_grad():
-                    scan(**inputs)
-            synchronize(device)
-            seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
-    return Measurement(statistics.median(times[False]), statistics.median(times[True]), peak, error)
-
-
-def _allocated(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 0
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
-
-
-def _train(scan: Scan, inputs: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    y = scan(**inputs)
-    return y.detach(), torch.autograd.grad(y, list(inputs.values()), torch.ones_like(y))
-
-
-def reference(inputs: dict[str, Tensor]) -> list[Tensor]:
-    """In float64, of the first sequences alone, which are independent of the others: y and the sequences' gradients.
-
-    By the torch backend, which takes a fraction of the oracle's time and agrees with it to 1e-12; on the CPU, as not
-    all devices have float64.
+    or "skipped", the reason. After one run each that compiles and warms up, they are timed in turns, so that what else
+    the machine does meets all of them.
     """
+    exact = reference(inputs)
+    device = inputs["u"].device
+    results: dict[str, Result] = {}
+    for name, scan in scans.items():
+        try:
+            results[name] = _first_runs(scan, inputs, exact)
+        except torch.OutOfMemoryError:
+            results[name] = {"skipped": "out of memory"}
+    running = [name for name, result in results.items() if "skipped" not in result]
+    inference: dict[str, list[float]] = {name: [] for name in running}
+    training: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(repetitions):
+        for name in running:
+            inference[name].append(seconds(partial(_infer, scans[name], inputs), device))
+            training[name].append(seconds(partial(_train, scans[name], inputs), device))
+    for name in running:
+        results[name] |= {
+            "forward_seconds": statistics.median(inference[name]),
+            "training_seconds": statistics.median(training[name]),
+        }
+    return results
+
+
+def reference(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The output y and the gradients in float64, of the first sequences, which are independent of the others.
+
+    The parameters' gradients, to which all sequences add, only where these are all. By the torch backend, which takes
+    a fraction of the oracle's time and agrees with it to 1e-12; on the CPU, as not all devices have float64.
+    """
+    batch, channels, length = inputs["u"].shape
+    count = min(batch, max(FEWEST_CHECKED, ELEMENTS_CHECKED // (channels * length)))
     few = {
-        name: (x[:SEQUENCES_CHECKED] if name in SEQUENCES else x).detach().cpu().double().requires_grad_()
+        name: (x[:count] if name in SEQUENCES else x).detach().cpu().double().requires_grad_()
         for name, x in inputs.items()
     }
-    y = selective_scan(**few, delta_softplus=True, backend="torch")  # type: ignore[arg-type]  # all of them tensors
-    return [y.detach(), *torch.autograd.grad(y, [few[name] for name in SEQUENCES], torch.ones_like(y))]
+    y, gradients = _train(lambda **given: selective_scan(**given, delta_softplus=True, backend="torch"), few)
+    return {"y": y} | {name: x for name, x in gradients.items() if name in SEQUENCES or count == batch}
 
 
-def _error(inputs: dict[str, Tensor], y: Tensor, gradients: tuple[Tensor, ...], exact: list[Tensor]) -> float:
-    by_name = dict(zip(inputs, gradients, strict=True))
-    values = [y, *(by_name[name] for name in SEQUENCES)]
-    return max(
-        float((value[:SEQUENCES_CHECKED].cpu().double() - other).norm() / other.norm().clamp_min(1e-30))
-        for value, other in zip(values, exact, strict=True)
-    )
+def _first_runs(scan: Scan, inputs: dict[str, Tensor], exact: dict[str, Tensor]) -> Result:
+    """Errors and memory."""
+    _infer(scan, inputs)
+    y, gradients = _train(scan, inputs)
+    found = {"y": y} | gradients
+    errors = {name: _error(found[name], value) for name, value in exact.items()}
+    del y, gradients, found
+    with PeakMemory(inputs["u"].device) as memory:
+        _train(scan, inputs)
+    return {"peak_bytes": memory.bytes, "error": max(errors.values()), "errors": errors}
+
+
+def _infer(scan: Scan, inputs: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        scan(**inputs)
+
+
+def _train(scan: Scan, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """y, and the gradients of the sum of y by name."""
+    y = scan(**inputs)
+    gradients = torch.autograd.grad(y, list(inputs.values()), torch.ones_like(y))
+    return y.detach(), dict(zip(inputs, gradients, strict=True))
+
+
+def _error(value: Tensor, exact: Tensor) -> float:
+    """The larger of two: norm of the difference over norm, largest difference over largest value."""
+    exact_norm, exact_largest = exact.norm().clamp_min(1e-30), exact.abs().max().clamp_min(1e-30)
+    difference = value[: len(exact)].cpu().double() - exact
+    return float(torch.maximum(difference.norm() / exact_norm, difference.abs().max() / exact_largest))

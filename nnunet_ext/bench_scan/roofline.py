@@ -1,11 +1,11 @@
 """The least time that a scan can take on a device: for the bytes it must move, or the exponentials it must compute."""
 
 import subprocess
-import time
 
 import torch
 
 from nnunet_ext.bench_scan.cases import Case
+from nnunet_ext.bench_scan.resources import seconds
 
 CHECKPOINT_EVERY = 64
 EXPONENTIALS_PER_CLOCK = 16  # of one multiprocessor's special function units, on all GPUs since Volta
@@ -26,22 +26,15 @@ def floor_seconds(
     if backward:
         size += 7 * width + 2 * shared + 4 * states / CHECKPOINT_EVERY
         count += 2 * states + 5
-    seconds = case.elements * size / bandwidth
-    return seconds if exponentials is None else max(seconds, case.elements * count / exponentials)
+    moving = case.elements * size / bandwidth
+    return moving if exponentials is None else max(moving, case.elements * count / exponentials)
 
 
 def bandwidth(device: torch.device) -> float:
     """Bytes per second that a copy reads and writes, the best of five."""
     x = torch.ones(2**28 if device.type == "cuda" else 2**24, device=device)
     y = torch.empty_like(x)
-    best = float("inf")
-    for _ in range(5):
-        synchronize(device)
-        start = time.perf_counter()
-        y.copy_(x)
-        synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * x.nbytes / best
+    return 2 * x.nbytes / min(seconds(lambda: y.copy_(x), device) for _ in range(5))
 
 
 def exponentials(device: torch.device) -> float | None:
@@ -55,11 +48,3 @@ def exponentials(device: torch.device) -> float | None:
         return None
     processors = torch.cuda.get_device_properties(device).multi_processor_count
     return processors * EXPONENTIALS_PER_CLOCK * megahertz * 1e6
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
