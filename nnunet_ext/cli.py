@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext import __version__, _startup
+from nnunet_ext.bench_scan import command as bench_scan
 from nnunet_ext.benchmark import command as benchmark
 from nnunet_ext.datasets import command as datasets
 from nnunet_ext.evaluation import command as evaluation
 from nnunet_ext.planning import command as planning
 from nnunet_ext.sharing import command as sharing
-from nnunet_ext.bench_scan import command as bench_scan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     list_ = commands.add_parser("list", help="the trainers: network, dimensions, parameters, source, status")
     list_.set_defaults(run=_list)
 
-    for package in (datasets, planning, evaluation, benchmark, sharing):
+    for package in (datasets, planning, evaluation, benchmark, sharing, bench_scan):
         package.add_to(commands)
 
     demo = commands.add_parser("demo", help="train and compare on real images, end to end, with a report page")
@@ -50,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
     demo.set_defaults(run=_demo)
 
-    bench_scan.add_to(commands)
     return parser
 
 
