@@ -17,6 +17,7 @@ def staged(target: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: if there is something at `target`.
+        OSError: if it cannot be written; the folders that were made for it vanish too.
     """
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already: give another name, or delete it first")
@@ -25,6 +26,10 @@ def staged(target: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
         yield folder
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(f"{target} could not be written: {error.strerror or error}") from error  # of a full disk
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(target):

@@ -25,12 +25,17 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         plans, dataset = tiny_plans()
         dataset |= {"licence": "CC-BY-SA 4.0", "reference": "http://medicaldecathlon.com"}
         dataset["dataset"] = {"case_1": {"images": [f"{AUTHOR}/imagesTr/case_1_0000.nii.gz"]}}
+        preprocessed = folder / "nnUNet_preprocessed" / "Dataset999_Tiny" / "nnUNetPlans_3d_fullres"
+        preprocessed.mkdir()
+        (preprocessed / "case_1.b2nd").touch()  # the trainer looks at the ending
         for fold in (0, 1):
             torch.manual_seed(fold)
             trainer = nnUNetTrainer(
                 {**plans, "continue_training": False}, "3d_fullres", fold, dataset, torch.device("cpu")
             )
             trainer.initialize()
+            sum(output.sum() for output in trainer.network(torch.ones(1, 1, 16, 16, 16))).backward()
+            trainer.optimizer.step()  # so that there is momentum to leave out
             trainer._best_ema = np.float64(0.5)
             trainer.inference_allowed_mirroring_axes = (0, 1, 2)
             output = Path(trainer.output_folder)

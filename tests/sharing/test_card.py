@@ -24,6 +24,7 @@ def test_says_what_it_is_how_good_and_what_may_be_done_with_it(model: Path, tmp_
     assert card.startswith("---\nlibrary_name: nnunetv2\npipeline_tag: image-segmentation\nlicense: cc-by-4.0\n")
     assert "| Dice | fold 0 | fold 1 | mean |" in card
     assert "| foreground | 0.800 | 0.900 | 0.850 |" in card
+    assert "| mean of the labels | 0.800 | 0.900 | 0.850 |" in card
     assert "| cases | 1 | 1 |  |" in card
     assert "- of the model: CC-BY-4.0\n- of the data that it was trained on: CC-BY-SA 4.0\n" in card
     assert "MRI as `CASE_0000.nii.gz`" in card
