@@ -200,6 +200,10 @@ def _read_csv(path: Path, description: dict[str, Any]) -> pd.DataFrame:
     frame = frame[COLUMNS].assign(value=pd.to_numeric(frame["value"]))
     if frame.empty:
         raise ValueError("no rows")
+    # Of volumes and counts, which a protocol writes too, there is no better and worse.
+    summary = path.with_suffix(".json")
+    if summary.is_file():
+        frame = frame[frame["metric"].isin(json.loads(summary.read_text(encoding="utf-8"))["compared_by"])]
     twice = frame[frame.duplicated(["case", "class", "metric"])]
     if not twice.empty:
         raise ValueError(f"case {twice['case'].iloc[0]} twice")

@@ -1,5 +1,6 @@
 """Reports on made-up matrices, whose numbers are known."""
 
+import json
 import re
 import shutil
 import statistics
@@ -238,6 +239,26 @@ def test_protocol_of_distances(bench: Bench) -> None:
     assert re.search(rf"\| {LKM} \| 5/5 folds \| 10 \| \*\*1\.45\*\*", text)
     (bench.fold(LKM, 2) / "validation" / "evaluation_transunet.csv").unlink()
     assert table(write(bench), "scores", "HD95")[LKM]["folds"] == "4/5 folds", "summary.json does not step in"
+
+
+def test_volumes_and_counts_are_not_compared(bench: Bench) -> None:
+    for trainer in bench.trainers:
+        rows = {
+            fold: [
+                (f"case_{i:03d}", name, metric, unit, 0.5)
+                for i in (fold, fold + 5)
+                for metric, unit in (("Dice", "1"), ("volume_reference", "ml"))
+                for name in ("head", "tail")
+            ]
+            for fold in range(5)
+        }
+        bench.evaluate(trainer, "nnunet", rows)
+        for fold in rows:
+            summary = bench.fold(trainer, fold) / "validation" / "evaluation_nnunet.json"
+            summary.write_text(json.dumps({"compared_by": ["Dice"]}))
+    out = write(bench)
+    assert float(table(out, "scores", "Dice")[LKM]["mean"]) == 0.5
+    assert "volume_reference" not in (out / "scores.csv").read_text()
 
 
 def test_evaluation_that_lacks_a_case_is_a_missing_fold(bench: Bench) -> None:
