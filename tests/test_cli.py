@@ -1,5 +1,6 @@
 """The command `nnunet-ext` as users type it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def test_help_names_every_command(run: Run) -> None:
     assert done.returncode == 0
     commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "export")
     for command in (*commands, "import-checkpoint", "bench-scan"):
-        assert f"\n    {command} " in done.stdout
+        assert re.search(rf"\n    {command}\s", done.stdout), command
 
 
 @pytest.mark.parametrize(
