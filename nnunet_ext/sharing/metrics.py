@@ -25,9 +25,8 @@ def dice_table(summaries: Mapping[str, Summary], labels: Mapping[str, Any]) -> l
     for key in keys:
         values = [_dice(summary.get("mean", {}).get(key)) for summary in summaries.values()]
         rows.append([names.get(key, key), *_shown(values)])
-    rows.append(
-        ["mean of the labels", *_shown([_dice(summary.get("foreground_mean")) for summary in summaries.values()])]
-    )
+    means = [_dice(summary.get("foreground_mean")) for summary in summaries.values()]
+    rows.append(["mean of the labels", *_shown(means)])
     rows.append(["cases", *(str(len(summary.get("metric_per_case", []))) for summary in summaries.values())])
     rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
     return rows
