@@ -72,7 +72,9 @@ def test_a_network_of_ours_is_installed_and_cited(model: Path, tmp_path: Path) -
     assert "-tr nnUNetTrainerLKMUNet_50epochs" in card
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"networks/{file.name}" for file in (DOCS / "networks").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(f"networks/{file.name}" for file in (DOCS / "networks").glob("*.md"))]
+)
 def test_entries_are_those_of_the_documentation(page: str) -> None:
     (documented,) = re.findall(r"```bibtex\n(.*?)\n```", (DOCS / page).read_text(), re.DOTALL)
     known = citations.entries()
