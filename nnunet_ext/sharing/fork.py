@@ -1,6 +1,7 @@
 """Checkpoints of the fork of nnU-Net 2.1 that LKM-UNet's authors trained in, as model folders of stock nnU-Net."""
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from nnunet_ext.sharing.staging import staged
 
 TRAINER = "nnUNetTrainerLKMUNetReleased"
 """It computes what the authors' code computes."""
+
+LAYER = r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z][A-Za-z0-9]*"
 
 
 def import_checkpoint(checkpoint: Path, plans: Path, dataset: Path, out: Path) -> Path:
@@ -55,7 +58,7 @@ def modern_plans(file: Path) -> dict[str, Any]:
     """Plans in the format of today, by nnU-Net's own conversion.
 
     Raises:
-        ValueError: if nnU-Net cannot convert them.
+        ValueError: if nnU-Net cannot convert them, or they name other things than layers.
     """
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -64,9 +67,11 @@ def modern_plans(file: Path) -> dict[str, Any]:
         with warnings.catch_warnings(action="ignore"):  # nnU-Net warns of what is asked for here
             manager = PlansManager(plans)
             converted = {name: manager.get_configuration(name).configuration for name in plans["configurations"]}
+        for entries in converted.values():
+            _check_layers(**entries["architecture"])
     except Exception as error:  # broken plans make nnU-Net raise anything
         raise ValueError(
-            f"nnU-Net cannot read the plans in {file} ({type(error).__name__}: {error}): "
+            f"the plans in {file} cannot be used ({type(error).__name__}: {error}): "
             "give the plans.json from the folder of the training"
         ) from error
     # Inheritance is resolved: a child of old plans would bring its old entries along.
@@ -75,3 +80,10 @@ def modern_plans(file: Path) -> dict[str, Any]:
         for name, entries in converted.items()
     }
     return {**plans, "configurations": resolved}
+
+
+def _check_layers(arch_kwargs: dict[str, Any], _kw_requires_import: list[str], **_: Any) -> None:
+    """Plans name what nnU-Net imports, and calls with arguments that the plans name too: here, layers only."""
+    for key in _kw_requires_import:
+        if arch_kwargs[key] is not None and not re.fullmatch(LAYER, arch_kwargs[key]):
+            raise ValueError(f"{key} is {arch_kwargs[key]}, which is no layer of torch.nn and could be code")

@@ -82,9 +82,12 @@ def _arguments(folder: Path, out: Path) -> list[str]:
     return ["import-checkpoint", "lkm_unet", str(folder / "checkpoint_final.pth"), *files, str(out)]
 
 
-def test_stock_prediction_computes_what_the_authors_code_computes(released: Path, tmp_path: Path) -> None:
+def test_stock_prediction_computes_what_the_authors_code_computes(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    monkeypatch.setenv("NNUNET_EXT_SCAN_BACKEND", "torch")  # needs no compilation
     assert cli.main(_arguments(released, tmp_path / "out")) == 0
     predictor = nnUNetPredictor(device=torch.device("cpu"))
     predictor.initialize_from_trained_model_folder(str(tmp_path / "out" / INSIDE), ("all",))
@@ -150,5 +153,11 @@ def test_plans_that_nnunet_cannot_convert(released: Path, tmp_path: Path, capsys
     plans["configurations"]["2d"]["UNet_class_name"] = "TheirUNet"
     (released / "plans.json").write_text(json.dumps(plans))
     _refused(released, tmp_path / "out", "(RuntimeError: Unknown architecture TheirUNet.", capsys)
+    del plans["configurations"]["2d"]["UNet_class_name"]
+    layers = {"nonlin": "torch.nn.parallel.distributed.os.mkdir", "nonlin_kwargs": {"path": str(tmp_path / "made")}}
+    plans["configurations"]["2d"]["architecture"] = {"arch_kwargs": layers, "_kw_requires_import": ["nonlin"]}
+    (released / "plans.json").write_text(json.dumps(plans))
+    _refused(released, tmp_path / "out", "nonlin is torch.nn.parallel.distributed.os.mkdir, which is no layer", capsys)
+    assert not (tmp_path / "made").exists()
     shutil.copy(released / "checkpoint_final.pth", released / "plans.json")
     _refused(released, tmp_path / "out", "plans.json is no JSON file", capsys)
