@@ -32,9 +32,7 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_zip_is_installed_and_loaded_by_nnunet(
-    model: Path, tmp_path: Path, nnunet_folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_zip_is_installed_and_loaded_by_nnunet(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 
