@@ -52,7 +52,7 @@ class nnUNetTrainerTraced_5epochs(Traced, nnUNetTrainer): pass
 class nnUNetTrainerNoMambaTraced_5epochs(Traced, trainers.nnUNetTrainerLKMUNetNoMamba): pass
 """
 )
-SECONDS_TO_WAIT = 1800
+SECONDS_TO_WAIT = 600
 """A busy machine takes minutes to start a training; a test that works never waits so long."""
 STOCK, OURS = "nnUNetTrainerTraced", "nnUNetTrainerNoMambaTraced"
 
