@@ -52,7 +52,7 @@ def read_checkpoint(file: Path, *, weights_only: bool) -> Any:
         if strange is None:
             raise DamagedFileError(f"{file} is damaged and cannot be read ({type(error).__name__})") from error
         raise UnsafeFileError(
-            f"{file} holds {strange[1]}, which is neither a tensor nor a plain value and could be code: it was not read"
+            f"{file} was not read, as it holds {strange[1]}, neither a tensor nor a plain value, which could be code"
         ) from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         raise DamagedFileError(f"{file} is damaged and cannot be read ({type(error).__name__})") from error
