@@ -113,7 +113,7 @@ def test_a_pickle_bomb_does_not_go_off(
     if part.endswith(".pth"):
         checkpoint = torch.load(model / part, weights_only=False)
         torch.save({**checkpoint, "logging": bomb}, model / part)
-        told = "checkpoint_final.pth holds posix.mkdir, which is neither a tensor nor a plain value and could be code"
+        told = "it holds posix.mkdir, neither a tensor nor a plain value, which could be code"
     else:
         (model / part).write_bytes(pickle.dumps(([bomb], [{}])))
         told = "postprocessing.pkl is not what nnU-Net writes there (it names posix.mkdir)"

@@ -125,7 +125,7 @@ def test_what_is_no_checkpoint_of_lkm_unet(
     checkpoint = torch.load(file, weights_only=False)
     weights = checkpoint["network_weights"]
     cases: dict[str, Any] = {
-        "holds posix.mkdir, which is neither a tensor nor a plain value": checkpoint | {"logging": bomb},
+        "it holds posix.mkdir, neither a tensor nor a plain value": checkpoint | {"logging": bomb},
         "is no checkpoint of nnU-Net": weights,
         "is not a checkpoint of LKM-UNet: could not place 1 entries": checkpoint
         | {"network_weights": weights | {"encoder.swin.weight": torch.zeros(1)}},
