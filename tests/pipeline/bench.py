@@ -12,8 +12,9 @@ from typing import Any
 
 from .stock import TINY, StockNnUNet, script
 
-# The batches of an epoch depend on its number alone, so that a training that was killed in the middle of an epoch and
-# continued from the end of the one before must give the same network as one that was not.
+# First weights are always the same and the batches of an epoch depend on its number alone, so that a training that was
+# killed in the middle of an epoch and continued from the end of the one before must give the same network as one that
+# was not.
 TRAINERS = (
     TINY
     + """
@@ -26,6 +27,10 @@ class Traced(Tiny):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
+
+    def initialize(self):
+        torch.manual_seed(0)  # of the first weights
+        super().initialize()
 
     def trace(self, what):
         line = {"fold": self.output_folder, "pid": os.getpid(), "time": time.time(), "what": what,
