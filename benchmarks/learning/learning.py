@@ -29,8 +29,9 @@ from nnunet_ext.demo.pipeline import Pipeline
 from nnunet_ext.demo.progress import Reporter
 from nnunet_ext.demo.report import case_mean, show_dice
 from nnunet_ext.demo.results import Network, Results
-from nnunet_ext.demo.steps import Steps, write_text
+from nnunet_ext.demo.steps import Steps
 from nnunet_ext.demo.trainers import Budget
+from nnunet_ext.files import write_text
 
 HERE = Path(__file__).parent
 BUDGET = Budget(epochs=20, iterations=20, validation_iterations=1, seed=0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.catalogue import SHORT_VARIANTS
-from nnunet_ext.demo.steps import write_text
+from nnunet_ext.files import write_text
 
 FILE = "matrix.json"
 NNUNET_PLANS = "nnUNetPlans"

@@ -17,6 +17,7 @@ from typing import Any
 
 from nnunet_ext.datasets.benchmark import Case
 from nnunet_ext.datasets.record import Record
+from nnunet_ext.files import write_text
 
 FOLDERS = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
 SETTINGS = "settings.json"
@@ -109,16 +110,6 @@ def stamps(case: Case) -> list[list[str]]:
     """Name and stamp of each of the case's source files."""
     files = (*case.images, *([case.label] if case.label else []))
     return [[file.name, file.stamp] for file in files]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nnunet_ext import __version__
 from nnunet_ext.datasets.benchmark import Benchmark
-from nnunet_ext.datasets.building import write_text
 from nnunet_ext.datasets.source import Source
+from nnunet_ext.files import write_text
 
 LICENCE_FILE = "LICENCE_AND_CITATION.txt"
 FROM_SOURCE = "from_source"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from nnunet_ext import __version__
 from nnunet_ext.datasets import describe, splits
 from nnunet_ext.datasets.benchmark import Benchmark, Case
-from nnunet_ext.datasets.building import Building, write_text
+from nnunet_ext.datasets.building import Building
 from nnunet_ext.datasets.errors import ConvertError
 from nnunet_ext.datasets.source import Source
+from nnunet_ext.files import write_text
 
 REPORT = "conversion.json"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext.datasets.benchmark import Benchmark, Case, Fold
-from nnunet_ext.datasets.building import write_text
+from nnunet_ext.files import write_text
 
 FILE = "splits_final.json"
 N_FOLDS = 5

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.demo.steps import write_text
+from nnunet_ext.files import write_text
 
 STOCK = "nnUNetPlans"
 SMALL = "nnUNetDemoPlans"

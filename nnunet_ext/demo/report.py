@@ -12,7 +12,7 @@ from statistics import mean
 from nnunet_ext.demo import figures
 from nnunet_ext.demo.errors import DemoError
 from nnunet_ext.demo.results import Network, Results
-from nnunet_ext.demo.steps import write_text
+from nnunet_ext.files import write_text
 
 CASES_SHOWN = 4
 TEMPLATE = "report.html.jinja"

@@ -7,13 +7,13 @@ beginning: nothing half-written is ever used.
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nnunet_ext.demo.errors import DemoError
+from nnunet_ext.files import write_text
 
 FOLDER = "steps"
 
@@ -56,10 +56,3 @@ class Steps:
 def key_of(settings: Mapping[str, object]) -> str:
     """A short text that changes when any of `settings` (plain values) changes."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

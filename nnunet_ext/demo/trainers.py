@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nnunet_ext import _startup
 from nnunet_ext.demo.errors import DemoError
-from nnunet_ext.demo.steps import write_text
+from nnunet_ext.files import write_text
 
 STOCK = "nnUNetTrainer"
 FILE = "nnunet_ext_demo_trainers.py"

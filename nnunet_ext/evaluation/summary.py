@@ -5,7 +5,6 @@ import datetime
 import io
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from nnunet_ext.evaluation.evaluate import Result
 from nnunet_ext.evaluation.metrics.pixels import BACKGROUND
 from nnunet_ext.evaluation.protocols.base import ALL, Protocol, Undefined
+from nnunet_ext.files import write_text
 from nnunet_ext.versions import versions
 
 PACKAGES = ("nnunet-ext", "nnunetv2", "numpy", "scipy", "nibabel", "SimpleITK", "scikit-image")
@@ -72,18 +72,9 @@ def write(summary: dict[str, Any], result: Result, folder: Path) -> tuple[Path, 
         for name, metric, unit, value in values:
             writer.writerow((case, name, metric, unit, "" if math.isnan(value) else value))
     paths = tuple(folder / f"evaluation_{summary['protocol']}.{ending}" for ending in ("csv", "json"))
-    _replace(paths[0], table.getvalue())
-    _replace(paths[1], json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(paths[0], table.getvalue())
+    write_text(paths[1], json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return paths[0], paths[1]
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _mean(values: Iterable[float], undefined: Undefined) -> float:

@@ -46,9 +46,9 @@ def _plan_one(dataset: str, name: str, arguments: argparse.Namespace) -> None:
     with console.status(f"planning {name}: steps of the network without data"), _quiet():
         planner = PLANNERS[name](dataset, arguments.gpu_memory)
         planner.plan_experiment()
-        table = overview.table(planner)
-    console.print(table)
-    for line in overview.stage_lines(planner):
+        rows = list(overview.rows(planner))
+    console.print(overview.table(planner, rows))
+    for line in overview.stage_lines(planner, rows):
         console.print(line, soft_wrap=True)
     console.print(f"Plans: {planner.plans_file}", soft_wrap=True)
     if arguments.preprocess:

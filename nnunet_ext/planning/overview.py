@@ -1,6 +1,6 @@
 """What a plan means for a network, row by row, beside nnU-Net's own plan."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -35,18 +35,22 @@ def rows(planner: ExtPlanner) -> Iterator[Row]:
 
     nnU-Net's own is left out where the network cannot be trained with it.
     """
+    first = planner.estimator
+    # The second stage of a cascade also sees the labels that the first one predicted.
+    second = Estimator(planner.trainer, first.channels + planner.foreground_labels, first.classes)
+    all_theirs = _resolved(planner.stock_plans)
     for name, ours in _resolved(planner.plans).items():
-        theirs = _resolved(planner.stock_plans).get(name)
-        yield _row(planner, name, ours, planner.plans_identifier)
-        if theirs is not None:
+        estimator = second if "previous_stage" in ours else first
+        yield _row(estimator, name, ours, planner.plans_identifier)
+        if name in all_theirs:
             try:
-                yield _row(planner, name, theirs, planner.stock_plans["plans_name"])
+                yield _row(estimator, name, all_theirs[name], planner.stock_plans["plans_name"])
             except ValueError:
                 continue
 
 
-def table(planner: ExtPlanner) -> Table:
-    """The rows as a table that fits 80 columns."""
+def table(planner: ExtPlanner, found: Sequence[Row]) -> Table:
+    """The rows `found` as a table that fits 80 columns."""
     result = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -58,7 +62,7 @@ def table(planner: ExtPlanner) -> Table:
         result.add_column(heading, no_wrap=True)
     for heading in ("batch", "weights", "training", "inference"):
         result.add_column(heading, no_wrap=True, justify="right")
-    for row in rows(planner):
+    for row in found:
         result.add_row(
             row.configuration,
             "this" if row.plans == planner.plans_identifier else "nnU-Net's",
@@ -71,10 +75,10 @@ def table(planner: ExtPlanner) -> Table:
     return result
 
 
-def stage_lines(planner: ExtPlanner) -> list[str]:
+def stage_lines(planner: ExtPlanner, found: Sequence[Row]) -> list[str]:
     """For each configuration that we planned, what the network does at each stage."""
     lines = []
-    for row in rows(planner):
+    for row in found:
         if row.plans == planner.plans_identifier:
             lines += [f"{row.configuration}, stages:", *(f"  {stage}" for stage in row.stages)]
     return lines
@@ -89,12 +93,7 @@ def _resolved(plans: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _row(planner: ExtPlanner, name: str, configuration: dict[str, Any], plans: str) -> Row:
-    estimator = planner.estimator
-    if "previous_stage" in configuration:
-        # The second stage of a cascade also sees the labels that the first one predicted.
-        labels = estimator.channels + planner.foreground_labels
-        estimator = Estimator(planner.trainer, labels, estimator.classes)
+def _row(estimator: Estimator, name: str, configuration: dict[str, Any], plans: str) -> Row:
     patch, batch = tuple(int(side) for side in configuration["patch_size"]), int(configuration["batch_size"])
     architecture = configuration["architecture"]
     memory = estimator.memory(architecture, patch)
