@@ -114,9 +114,9 @@ def test_peak_memory_on_the_cpu() -> None:
     small = [torch.ones(20_000) for _ in range(1000)]  # 80 MiB of the heap, which the process may keep
     del small
     with PeakMemory(CPU) as memory:
-        kept = torch.ones(8 * MIB)
-        del kept
         kept = torch.ones(16 * MIB)
+        del kept
+        kept = torch.ones(8 * MIB)  # the smaller one second: the process may keep the first one's memory, and uses it
     assert memory.bytes == pytest.approx(64 * MIB, abs=6 * MIB)
     with PeakMemory(CPU) as memory:
         many = [torch.ones(20_000) for _ in range(500)]

@@ -41,7 +41,7 @@ def test_data_sets_are_known_by_their_names(dataset: str, benchmarks: set[str]) 
 
 
 def test_ours_and_theirs_stand_in_two_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path, [STOCK, LKM], folds=2, name="Dataset701_AbdomenCT")
+    bench = Bench(tmp_path, [STOCK, LKM], folds=2, id=701, name="Dataset701_AbdomenCT")
     bench.train(STOCK, lambda case, name: 0.8123, cases=4)
     bench.train(LKM, lambda case, name: 0.9, cases=4)
     (bench.fold(LKM, 1) / "validation" / "summary.json").unlink()
