@@ -83,8 +83,8 @@ class ExtPlanner(ExperimentPlanner):
         self.UNet_reference_val_corresp_bs_2d = self.UNet_reference_val_corresp_bs_3d = self.UNet_min_batch_size
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
         self.foreground_labels = len(labels.foreground_labels)
-        channels = len(self.dataset_json["channel_names"])
-        self.estimator = Estimator(self.trainer, channels, labels.num_segmentation_heads)
+        channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]  # the older name
+        self.estimator = Estimator(self.trainer, len(channels), labels.num_segmentation_heads)
         self.stock_plans = self._stock_plans()
 
     def static_estimate_VRAM_usage(  # noqa: N802  # nnU-Net's name; it calls it on the object

@@ -133,6 +133,16 @@ def test_a_target_too_small_names_the_memory_that_would_do(folders: tuple[Path, 
     check(planner, enough)
 
 
+def test_channels_under_their_older_name(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    described = datasets.load("hippocampus")
+    described["dataset"]["modality"] = described["dataset"].pop("channel_names")
+    monkeypatch.setattr(estimator, "trace", _quick)
+    planner = PLANNERS["mlla_unet"](datasets.write(described, *folders), 8)
+    planner.plan_experiment()
+    assert planner.estimator.channels == 1
+    check(planner, 8)
+
+
 def test_images_preprocessed_for_nnunets_plans_are_shared_where_they_are_the_same(folders: tuple[Path, Path]) -> None:
     name = datasets.write(datasets.load("amos22_ct"), *folders)
     planner = PLANNERS["u_mamba_bot"](name, 24)
