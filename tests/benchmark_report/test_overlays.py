@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_ext.benchmark_report import main, matrix, overlays, results
+from nnunet_ext.benchmark import matrix
+from nnunet_ext.benchmark_report import main, overlays, results
 from nnunet_ext.demo import figures
 
 from .synthetic import LKM, STOCK, Bench, save

@@ -125,10 +125,11 @@ class Matrix:
         return [json.loads(line) for line in self.trace.read_text().splitlines()] if self.trace.exists() else []
 
     def wait_for(self, wanted: Callable[[dict[str, Any]], bool], process: "subprocess.Popen[bytes]") -> dict[str, Any]:
-        """Wait until a trainer says something that is wanted; returns it."""
+        """Wait until the last that is known of a fold is wanted; returns it."""
         deadline = time.monotonic() + SECONDS_TO_WAIT
         while time.monotonic() < deadline and process.poll() is None:
-            for event in self.events():
+            last = {event["fold"]: event for event in self.events()}
+            for event in last.values():
                 if wanted(event):
                     return event
             time.sleep(0.1)
