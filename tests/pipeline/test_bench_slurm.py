@@ -30,6 +30,10 @@ def slurm(tmp_path: Path) -> Iterator[None]:
         one_node.stop(folder)
 
 
+def _trainer(event: dict[str, Any]) -> str:
+    return OURS if f"{OURS}_" in event["fold"] else STOCK
+
+
 def _job(fold: str) -> str:
     """The SLURM job that trains the fold."""
     owner = last_owner(Path(fold) / "nnunet_ext_job.lock")
@@ -46,15 +50,19 @@ def test_cancelled_warned_and_killed(hippocampus: StockNnUNet, tmp_path: Path) -
 
 
 def _cancel_warn_and_kill(matrix: Matrix) -> None:
-    def in_epoch(event: dict[str, Any], trainer: str, epoch: int) -> bool:
-        return f"{trainer}_" in event["fold"] and event["epoch"] >= epoch and event["what"] == "train"
+    # Ours are warned with the signal that `sbatch --signal` sends before the time of a job is up.
+    signals = {STOCK: [], OURS: ["--signal=USR1"]}
+    stopped: dict[str, str] = {}
+
+    def is_next(event: dict[str, Any]) -> bool:
+        return _trainer(event) not in stopped and event["epoch"] >= 1 and event["what"] == "train"
 
     run = matrix.start(*RUN, "--snakemake", SNAKEMAKE)
-    cancelled = matrix.wait_for(lambda event: in_epoch(event, STOCK, 1), run)["fold"]
-    subprocess.run(["scancel", _job(cancelled)], check=True)
-    # What `sbatch --signal` sends before the time of a job is up.
-    warned = matrix.wait_for(lambda event: in_epoch(event, OURS, 1), run)["fold"]
-    subprocess.run(["scancel", "--signal=USR1", _job(warned)], check=True)
+    while len(stopped) < len(signals):
+        event = matrix.wait_for(is_next, run)
+        subprocess.run(["scancel", *signals[_trainer(event)], _job(event["fold"])], check=True)
+        stopped[_trainer(event)] = event["fold"]
+    cancelled, warned = stopped[STOCK], stopped[OURS]
     # The jobs of a Snakemake that was killed go on.
     matrix.wait_for(lambda event: event["fold"] not in (cancelled, warned) and event["epoch"] >= 1, run)
     kill(run)
