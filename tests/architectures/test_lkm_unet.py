@@ -283,3 +283,6 @@ def test_recompute_changes_nothing_but_memory() -> None:
     patch = (16, 24)
     assert _kept_bytes(recomputed, image) < 0.6 * _kept_bytes(kept, image)
     assert recomputed.compute_conv_feature_map_size(patch) < kept.compute_conv_feature_map_size(patch)
+    part_of_the_plans = 0.3
+    part_of_the_plans = 0.3
+    part_of_the_plans = 0.3

@@ -51,10 +51,12 @@ def test_regions_in_2d(fundus: StockNnUNet, trainer: str) -> None:
 
 @pytest.mark.parametrize("trainer", LARGER)
 def test_larger_sizes(fundus: StockNnUNet, hippocampus: StockNnUNet, trainer: str) -> None:
-    for nnunet, dataset, configuration in ((hippocampus, 4, "3d_fullres"), (fundus, 21, "2d")):
-        _train_with_a_kill(nnunet, dataset, configuration, f"{trainer}TwoEpochs")
-        _predict_and_evaluate(nnunet, dataset, configuration, f"{trainer}TwoEpochs")
-        for checkpoint in nnunet.model(f"{trainer}TwoEpochs", configuration).glob("fold_*/*.pth"):
+    assert "Mean Validation Dice" in hippocampus.train(4, "3d_fullres", 1, f"{trainer}Tiny")
+    _predict_and_evaluate(hippocampus, 4, "3d_fullres", f"{trainer}Tiny")
+    _train_with_a_kill(fundus, 21, "2d", f"{trainer}TwoEpochs")
+    _predict_and_evaluate(fundus, 21, "2d", f"{trainer}TwoEpochs")
+    for nnunet in (hippocampus, fundus):
+        for checkpoint in nnunet.results.glob(f"*/{trainer}T*/fold_*/*.pth"):
             checkpoint.unlink()
 
 
