@@ -20,7 +20,6 @@ class TestMixedMLPUNet(ArchitectureTester):
 class TestMixedMLPUNetOfThePreset(ArchitectureTester):
     """The preset's choices on the topology of a plan, with the heads that deep supervision needs."""
 
-    part_of_the_plans = 0.3
     test_compiles_without_graph_breaks = None  # the same modules as above
 
     def make(self, **arguments: Any) -> MixedMLPUNet:
