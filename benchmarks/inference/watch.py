@@ -1,0 +1,96 @@
+"""What a command costs: seconds, memory of all its processes, files without a name."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+GIB = 2**30
+POLL_SECONDS = 0.1
+
+
+@dataclass
+class Cost:
+    """Of one run of a command."""
+
+    seconds: float = 0.0
+    peak_gib: float = 0.0
+    """Of memory: anonymous and shared pages of all processes at one time, and file pages of the one that has most."""
+    peak_file_gib: float = 0.0
+    """Of files that have no name any more, at one time."""
+    peak_processes: int = 0
+    ended: str = ""
+
+    def rounded(self) -> dict[str, Any]:
+        """For JSON."""
+        return {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, cap_gib: float) -> Cost:
+    """Run a command to its end, or kill it when it takes more memory than the cap, or more than an hour."""
+    cost = Cost()
+    start = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        while process.poll() is None:
+            _look(process.pid, cost)
+            if cost.peak_gib > cap_gib:
+                cost.ended = f"killed at {cap_gib:g} GiB"
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            time.sleep(POLL_SECONDS)
+    cost.seconds = time.monotonic() - start
+    cost.ended = cost.ended or ("done" if process.returncode == 0 else f"exit code {process.returncode}")
+    for pid in _of_session(process.pid):  # worker processes of one that was killed
+        os.kill(pid, signal.SIGKILL)
+    return cost
+
+
+def _look(session: int, cost: Cost) -> None:
+    pids = list(_of_session(session))
+    memories = [_memory(pid) for pid in pids]
+    own, files = sum(memory[0] for memory in memories), max((memory[1] for memory in memories), default=0)
+    cost.peak_gib = max(cost.peak_gib, (own + files) / GIB)
+    cost.peak_processes = max(cost.peak_processes, len(pids))
+    cost.peak_file_gib = max(cost.peak_file_gib, _nameless_files(pids) / GIB)
+
+
+def _of_session(session: int) -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                yield int(folder.name)
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0, 0
+    found = {name: 1024 * int(kib) for name, kib in re.findall(r"^(Rss\w+):\s+(\d+) kB$", status, re.MULTILINE)}
+    return found.get("RssAnon", 0) + found.get("RssShmem", 0), found.get("RssFile", 0)
+
+
+def _nameless_files(pids: Sequence[int]) -> int:
+    sizes = {}
+    for pid in pids:
+        try:
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                found = link.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                    sizes[found.st_dev, found.st_ino] = 512 * found.st_blocks
+        except OSError:
+            continue
+    return sum(sizes.values())
