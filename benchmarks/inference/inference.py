@@ -81,7 +81,7 @@ def make_model(case: Case, folder: Path) -> Path:
     model = write_model(folder, plans, dataset, trainer=case.trainer)
     file = model / "fold_0" / "checkpoint_final.pth"
     checkpoint = torch.load(file, weights_only=True)
-    (last,) = (name for name in checkpoint["network_weights"] if name.endswith("seg_layers.1.bias"))
+    (last,) = (name for name in checkpoint["network_weights"] if name.endswith("decoder.seg_layers.1.bias"))
     checkpoint["network_weights"][last][case.present :] = -100
     torch.save(checkpoint, file)
     return model

@@ -31,10 +31,12 @@ def test_good_cases_among_bad_ones(model: Path, write_case: WriteCase, tmp_path:
     spacing = (1.5, 1.0, 0.8)
     write_case(images, "ein Fall, größer", (20, 33, 31), spacing, channels=2)
     write_case(images, "z last", channels=2)
-    for name in ("cut", "no image", "no gzip", "empty"):
+    for name in ("cut", "half a file", "no image", "no gzip", "empty"):
         write_case(images, name, channels=2)
     whole = gzip.decompress((images / "cut_0001.nii.gz").read_bytes())
     (images / "cut_0001.nii.gz").write_bytes(gzip.compress(whole[: len(whole) // 2]))
+    half = images / "half a file_0001.nii.gz"
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
     (images / "no image_0000.nii.gz").write_bytes(gzip.compress(b"words" * 1000))
     (images / "no gzip_0000.nii.gz").write_bytes(b"words" * 1000)
     (images / "empty_0000.nii.gz").write_bytes(b"")
@@ -51,9 +53,10 @@ def test_good_cases_among_bad_ones(model: Path, write_case: WriteCase, tmp_path:
     said = capsys.readouterr()
     assert _files(out) == {"plans.json", "dataset.json", "ein Fall, größer.nii.gz", "z last.nii.gz"}
     failures = {line.split(": ")[1]: line for line in said.err.splitlines() if line.startswith("failed: ")}
-    assert len(failures) == len(said.err.splitlines()) == 9, said.err
+    assert len(failures) == len(said.err.splitlines()) == 10, said.err
     for case, reason in {
-        "cut": "cut_0000.nii.gz, cut_0001.nii.gz cannot be read: ",
+        "cut": "cut_0000.nii.gz, cut_0001.nii.gz cannot be read: cut_0001.nii.gz ends after ",
+        "half a file": "cannot be read: ",
         "no image": "cannot be read: ",
         "no gzip": "cannot be read: ",
         "empty": "cannot be read: ",
@@ -65,7 +68,7 @@ def test_good_cases_among_bad_ones(model: Path, write_case: WriteCase, tmp_path:
     }.items():
         assert reason in failures[case]
         assert str(tmp_path) not in failures[case].split(reason)[0]
-    assert said.out.splitlines()[-1] == f"2 written to {out}, 9 failed, on cpu"
+    assert said.out.splitlines()[-1] == f"2 written to {out}, 10 failed, on cpu"
     labels = SimpleITK.ReadImage(str(out / "ein Fall, größer.nii.gz"))
     assert labels.GetSpacing() == spacing[::-1]
     assert labels.GetOrigin() == (0.0, 7.0, 14.0)

@@ -72,9 +72,9 @@ def _two_d(plans: dict[str, Any]) -> None:
         (5, (1.5, 1.3, 1.2), {}),
         (5, (4.0, 0.9, 0.9), {"spacing": [3.5, 1.0, 1.0]}),
         (5, (1.2, 1.0, 5.0), {}),
-        (300, (1.3, 1, 1), {}),
+        (270, (1.3, 1, 1), {}),
     ],
-    ids=["no resampling", "finer image", "coarser image", "first axis apart", "last axis apart", "300 classes"],
+    ids=["no resampling", "finer image", "coarser image", "first axis apart", "last axis apart", "270 classes"],
 )
 def test_of_planned_spacings(
     labels: int,
@@ -87,7 +87,7 @@ def test_of_planned_spacings(
     model = write_model(tmp_path, *_plans(labels, **changes))
     files = write_case(tmp_path / "images", "case", (21, 30, 37), spacing)
     ours, _ = load(model, max_memory=max_memory).predict_files(files)
-    _check_equal(ours, _stock(model, files), least=labels // 2)
+    _check_equal(ours, _stock(model, files))
 
 
 @pytest.mark.parametrize("shape", [(30, 41, 22), (30, 13, 9)], ids=["many tiles", "smaller than the patch"])
