@@ -177,16 +177,20 @@ def measure(case: Case, folder: Path, cap_gib: float) -> dict[str, Any]:
 
 def line(cost: Cost) -> str:
     """Cells of the table."""
-    return f"{cost.seconds:.1f} | {cost.peak_gib:.2f} | {cost.peak_file_gib:.2f} | {cost.peak_processes} | {cost.ended}"
+    times = f"{cost.seconds:.1f} | {cost.cpu_seconds:.1f}"
+    return f"{times} | {cost.peak_gib:.2f} | {cost.peak_file_gib:.2f} | {cost.peak_processes} | {cost.ended}"
 
 
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these cases, counted from 0; writes nothing")
     parser.add_argument("--cap", type=float, default=8, metavar="GIB", help="kill what takes more (default: 8)")
     arguments = parser.parse_args()
-    cases = [case for case in (QUICK if arguments.quick else FULL) if case.shape or REAL.is_dir()]
+    numbered = enumerate(QUICK if arguments.quick else FULL)
+    wanted = [case for number, case in numbered if arguments.only is None or number in arguments.only]
+    cases = [case for case in wanted if case.shape or REAL.is_dir()]
     rows = []
     for case in cases:
         with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as folder:
@@ -198,7 +202,7 @@ def main() -> None:
         "versions": versions(("nnunet-ext", "nnunetv2", "torch", "numpy", "scipy", "scikit-image", "SimpleITK")),
         "rows": rows,
     }
-    if not arguments.quick:
+    if not arguments.quick and arguments.only is None:
         Path(__file__).with_name("results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))  # noqa: T201
 

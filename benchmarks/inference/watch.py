@@ -20,6 +20,8 @@ class Cost:
     """Of one run of a command."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of all processes; after a kill, without its workers."""
     peak_gib: float = 0.0
     """Of memory: anonymous and shared pages of all processes at one time, and file pages of the one that has most."""
     peak_file_gib: float = 0.0
@@ -33,23 +35,26 @@ class Cost:
 
 
 def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, cap_gib: float) -> Cost:
-    """Run a command to its end, or kill it when it takes more memory than the cap, or more than an hour."""
+    """Run a command to its end, or kill it when it takes more memory than the cap."""
     cost = Cost()
     start = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        while process.poll() is None:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        while not ended:
             _look(process.pid, cost)
-            if cost.peak_gib > cap_gib:
+            if cost.peak_gib > cap_gib and not cost.ended:
                 cost.ended = f"killed at {cap_gib:g} GiB"
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
             time.sleep(POLL_SECONDS)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+    process.returncode = os.waitstatus_to_exitcode(status)
     cost.seconds = time.monotonic() - start
+    cost.cpu_seconds = usage.ru_utime + usage.ru_stime
     cost.ended = cost.ended or ("done" if process.returncode == 0 else f"exit code {process.returncode}")
-    for pid in _of_session(process.pid):  # worker processes of one that was killed
+    for pid in _of_session(process.pid):  # workers of one that was killed
         os.kill(pid, signal.SIGKILL)
     return cost
 

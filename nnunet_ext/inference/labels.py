@@ -61,7 +61,8 @@ class ClassByClass(ConfigurationManager):
         resample: Resample = super().resampling_fn_probabilities
         manager = self._label_manager
         classes = logits.shape[0]
-        labels: Labels = np.zeros(shape, dtype=np.uint8 if len(manager.foreground_labels) < 255 else np.uint16)
+        dtype: Any = np.uint8 if len(manager.foreground_labels) < 255 else np.uint16
+        labels: Labels = np.zeros(shape, dtype=dtype)
         smallest = _smallest(logits, manager.has_regions) if _keeps_order(self.configuration) else None
 
         def resampled(number: int) -> Values | None:
@@ -130,6 +131,6 @@ def _regions(labels: Labels, maps: Iterator[tuple[int, Values]], manager: LabelM
 class ReadyMade(LabelManager):
     """nnU-Net's label manager for labels that are ready."""
 
-    def convert_logits_to_segmentation(self, predicted_logits: Labels) -> Labels:  # type: ignore[override]
+    def convert_logits_to_segmentation(self, predicted_logits: Labels) -> Labels:
         """What comes, which `ClassByClass` made."""
         return predicted_logits

@@ -153,7 +153,7 @@ class Predictor(nnUNetPredictor):
     @torch.inference_mode()
     def _logits(self, data: Tensor) -> Logits:
         self._sum = FoldSum(available() // 2 if self._max_memory is None else int(self._max_memory * GIB))
-        network = getattr(self.network, "_orig_mod", self.network)  # out of the wrapper of torch.compile
+        network: Any = getattr(self.network, "_orig_mod", self.network)  # out of the wrapper of torch.compile
         for weights in self.list_of_parameters:
             network.load_state_dict(weights)
             self._sum.begin_fold()

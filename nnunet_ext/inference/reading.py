@@ -63,8 +63,8 @@ def _check_whole(file: Path) -> None:
     """SimpleITK reads a NIfTI file whose end is missing, and says nothing."""
     if not file.name.endswith((".nii", ".nii.gz")):
         return
-    header = nibabel.load(file)
-    needed = header.dataobj.offset + prod(header.shape) * header.get_data_dtype().itemsize
+    image: Any = nibabel.load(file)
+    needed = image.dataobj.offset + prod(image.shape) * image.get_data_dtype().itemsize
     if file.name.endswith(".nii"):
         there = file.stat().st_size
     elif _last_number(file) == needed % 2**32:  # the size of the content, unless it was compressed in parts
