@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Cost:
     cpu_seconds: float = 0.0
     """Of all processes; after a kill, without its workers."""
     peak_gib: float = 0.0
-    """Of memory: anonymous and shared pages of all processes at one time, and file pages of the one that has most."""
+    """Of memory, of all processes at one time; a page that several of them have counts once (PSS)."""
     peak_file_gib: float = 0.0
     """Of files that have no name any more, at one time."""
     peak_processes: int = 0
@@ -42,28 +42,28 @@ def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, cap
         process = subprocess.Popen(
             command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        while not ended:
-            _look(process.pid, cost)
-            if cost.peak_gib > cap_gib and not cost.ended:
-                cost.ended = f"killed at {cap_gib:g} GiB"
-                os.killpg(process.pid, signal.SIGKILL)
-            time.sleep(POLL_SECONDS)
+        try:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            while not ended:
+                _look(process.pid, cost)
+                if cost.peak_gib > cap_gib and not cost.ended:
+                    cost.ended = f"killed at {cap_gib:g} GiB"
+                    os.killpg(process.pid, signal.SIGKILL)
+                time.sleep(POLL_SECONDS)
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        finally:
+            for pid in _of_session(process.pid):  # workers of one that was killed; all of them after Ctrl-C
+                os.kill(pid, signal.SIGKILL)
     process.returncode = os.waitstatus_to_exitcode(status)
     cost.seconds = time.monotonic() - start
     cost.cpu_seconds = usage.ru_utime + usage.ru_stime
     cost.ended = cost.ended or ("done" if process.returncode == 0 else f"exit code {process.returncode}")
-    for pid in _of_session(process.pid):  # workers of one that was killed
-        os.kill(pid, signal.SIGKILL)
     return cost
 
 
 def _look(session: int, cost: Cost) -> None:
     pids = list(_of_session(session))
-    memories = [_memory(pid) for pid in pids]
-    own, files = sum(memory[0] for memory in memories), max((memory[1] for memory in memories), default=0)
-    cost.peak_gib = max(cost.peak_gib, (own + files) / GIB)
+    cost.peak_gib = max(cost.peak_gib, sum(_memory(pid) for pid in pids) / GIB)
     cost.peak_processes = max(cost.peak_processes, len(pids))
     cost.peak_file_gib = max(cost.peak_file_gib, _nameless_files(pids) / GIB)
 
@@ -79,13 +79,13 @@ def _of_session(session: int) -> Iterator[int]:
                 yield int(folder.name)
 
 
-def _memory(pid: int) -> tuple[int, int]:
+def _memory(pid: int) -> int:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0, 0
-    found = {name: 1024 * int(kib) for name, kib in re.findall(r"^(Rss\w+):\s+(\d+) kB$", status, re.MULTILINE)}
-    return found.get("RssAnon", 0) + found.get("RssShmem", 0), found.get("RssFile", 0)
+        shares = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it has ended
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB$", shares, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
 
 
 def _nameless_files(pids: Sequence[int]) -> int:
