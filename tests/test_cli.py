@@ -23,7 +23,7 @@ def test_version_and_path(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     done = run(COMMAND, "--help")
     assert done.returncode == 0
-    commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "export")
+    commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "export", "predict")
     for command in (*commands, "import-checkpoint", "bench-scan"):
         assert re.search(rf"\n    {command}\s", done.stdout), command
 

@@ -104,7 +104,7 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
         ValueError: names the file that is missing or is not what it should be.
     """
     if Path(checkpoint_name).name != checkpoint_name or not checkpoint_name.endswith(".pth"):
-        raise ValueError(f"--checkpoint is {checkpoint_name!r}, expected a file's name like checkpoint_final.pth")
+        raise ValueError(f"the checkpoint is {checkpoint_name!r}, expected a file's name like checkpoint_final.pth")
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION")
     plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
@@ -112,10 +112,12 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
         there = [file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint_name}")]
         folds = sorted(fold for fold in there if fold.isdigit()) or [fold for fold in there if fold == "all"]
     if not folds:
-        raise ValueError(f"{folder} has no fold_*/{checkpoint_name}: train a fold to its end, or give --checkpoint")
+        raise ValueError(
+            f"{folder} has no fold_*/{checkpoint_name}: train a fold to its end, or name another checkpoint"
+        )
     for fold in folds:
         if fold != "all" and not re.fullmatch("[0-9]+", fold):
-            raise ValueError(f"--folds has {fold!r}, expected numbers or all")
+            raise ValueError(f"a fold is {fold!r}, expected a number or all")
     checkpoints = {fold: read_nnunet_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds}
     return Model(folder, plans, dataset, checkpoints, checkpoint_name)
 

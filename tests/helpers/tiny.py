@@ -57,7 +57,7 @@ def tiny_plans() -> tuple[dict[str, Any], dict[str, Any]]:
         "configurations": {"3d_fullres": configuration},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {"0": {}},
     }
     dataset = {
         "channel_names": {"0": "MRI"},

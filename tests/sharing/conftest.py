@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bomb import Bomb
 from tiny import tiny_dataset, tiny_plans
 
 AUTHOR = "/home/an author/nnUNet_raw/Dataset999_Tiny"
@@ -74,18 +75,6 @@ def model(_trained: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "nnUNet_results" / _trained.parent.name / _trained.name
     shutil.copytree(_trained, copy)
     return copy
-
-
-class Bomb:
-    """Pickled, it makes the folder `target` when it is read as pickles usually are."""
-
-    def __init__(self, target: Path):
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        import os
-
-        return os.mkdir, (str(self.target),)
 
 
 @pytest.fixture

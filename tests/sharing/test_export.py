@@ -170,9 +170,9 @@ def test_plans_that_lead_elsewhere(
     [
         (
             ["--checkpoint", "../../checkpoint_final.pth"],
-            "--checkpoint is '../../checkpoint_final.pth', expected a file's",
+            "the checkpoint is '../../checkpoint_final.pth', expected a file's",
         ),
-        (["--folds", "../fold_0"], "--folds has '../fold_0', expected numbers or all"),
+        (["--folds", "../fold_0"], "a fold is '../fold_0', expected a number or all"),
         (["--checkpoint", "checkpoint_best.pth"], "has no fold_*/checkpoint_best.pth"),
     ],
 )

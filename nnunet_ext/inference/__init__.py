@@ -1,0 +1,1 @@
+"""Prediction with nnU-Net's labels in bounded memory, without worker processes."""
