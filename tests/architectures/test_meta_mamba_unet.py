@@ -20,6 +20,7 @@ class TestMetaMambaUNet(ArchitectureTester):
 class TestMetaMambaUNetNoMamba(ArchitectureTester):
     network_class = MetaMambaUNet
     options = {"meta_block": "cnn"}
+    every = 3
 
 
 def small(n_axes: int = 2, **options: Any) -> MetaMambaUNet:
@@ -198,4 +199,3 @@ def test_a_plan_without_room_for_mamba_is_refused() -> None:
     arguments = unet_arguments((1, 1), (8, 8), base_features=2)
     with pytest.raises(ValueError, match="this plan has only 2 stages and none of them may have Mamba"):
         MetaMambaUNet(input_channels=1, num_classes=2, **arguments, ssm_where="decoder")
-    part_of_the_plans = 0.3

@@ -218,5 +218,3 @@ def test_one_voxel_at_the_bottleneck_is_refused_in_2d(size: tuple[int, int]) -> 
     follows = MLLAUNet(1, 2, **TINY, follow_plan=True, strides=[1, 2, 2])
     follows.check_patch_size(size)
     follows(torch.zeros(1, 1, *size))
-    part_of_the_plans = 0.3
-    part_of_the_plans = 0.3
