@@ -35,8 +35,8 @@ def convert(case: Case, benchmark: Benchmark, folder: Path) -> Record:
     (image,) = case.images
     values = None
     if case.label is not None:
-        values = mask_values(_open(_fetch(case.label, folder)), benchmark.coloured_palettes)
-    downloaded = _fetch(image, folder)
+        values = mask_values(_open(_fetch(case.label, folder, "mask")), benchmark.coloured_palettes)
+    downloaded = _fetch(image, folder, "picture")
     opened = _open(downloaded)
     picture = _upright(opened, None if values is None else (values.shape[1], values.shape[0]))
     picture = _channels(picture, len(benchmark.channel_names))
@@ -156,7 +156,7 @@ def _open(path: Path) -> Image.Image:
     return picture
 
 
-def _fetch(file: File, folder: Path) -> Path:
-    target = folder / f"download_{Path(file.name).name}"
+def _fetch(file: File, folder: Path, kind: str) -> Path:
+    target = folder / f"{kind}_{Path(file.name).name}"  # often both have one name
     file.copy_to(target)
     return target
