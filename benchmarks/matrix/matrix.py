@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the three data sets")
     parser.add_argument("--work", type=Path, required=True, help="folder for nnU-Net's files and the trained models")
-    parser.add_argument("--budget", default="5epochs_10iterations", help="see trainers/short_trainers.py")
+    parser.add_argument("--budget", default="5epochs_40iterations", help="see trainers/short_trainers.py")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, help="trainings at a time (default: one per GPU, one on a CPU)")
     parser.add_argument("--trainers", nargs="+", default=[STOCK, *(entry.trainer for entry in ENTRIES)])

@@ -1,6 +1,6 @@
 """Every network with a budget for which nnU-Net has no option, as a user would write it for nnUNet_extTrainer.
 
-nnUNetTrainerLKMUNet_5epochs_10iterations and so on. Beside the length they differ from the trainers that they are made
+nnUNetTrainerLKMUNet_5epochs_40iterations and so on. Beside the length they differ from the trainers that they are made
 of in three things: seeds, no mirroring, and one thread where there is no GPU.
 """
 
@@ -13,7 +13,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_ext import trainers
 from nnunet_ext.catalogue import ENTRIES
 
-BUDGETS = ((5, 10), (5, 40), (100, 100))
+BUDGETS = ((5, 40), (100, 100))
 """Epochs, and iterations of each."""
 VALIDATION_ITERATIONS = 5
 SEED = 0
