@@ -70,7 +70,10 @@ def _add_init(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     init.add_argument("--plans", default="nnUNetPlans")
     init.add_argument("--protocol", default="nnunet", help="of evaluation, for data sets that name none")
     init.add_argument(
-        "--budget", default="full", help="full (default: 1000 epochs), or 5epochs, 20epochs, ... 250epochs"
+        "--budget",
+        default="full",
+        help="full (default: 1000 epochs), 5epochs, 20epochs, ... 250epochs; or as 5epochs_10iterations, for your own "
+        "trainers with names that end so",
     )
 
 
@@ -110,9 +113,11 @@ def _init(arguments: argparse.Namespace) -> int:
     from nnunet_ext.benchmark import matrix as matrices
     from nnunet_ext.benchmark import new
 
-    if arguments.budget not in matrices.BUDGETS:
+    budget = matrices.budget_named(arguments.budget)
+    if budget is None:
         print(
-            f"nnunet-ext bench init: there is no budget {arguments.budget!r}; choose from {', '.join(matrices.BUDGETS)}"
+            f"nnunet-ext bench init: there is no budget {arguments.budget!r}; choose from "
+            f"{', '.join(matrices.BUDGETS)}, or name one as 5epochs_10iterations for trainers of your own"
         )
         return 2
     matrix = new.matrix(
@@ -122,11 +127,10 @@ def _init(arguments: argparse.Namespace) -> int:
         arguments.configuration,
         arguments.plans,
         arguments.protocol,
-        matrices.BUDGETS[arguments.budget],
+        budget,
     )
     path = matrices.write(arguments.folder, matrix)
-    budget = matrix.budget
-    print(f"{path}: {len(matrix.all_folds())} folds, budget {budget.name} ({budget.epochs} epochs)")
+    print(f"{path}: {len(matrix.all_folds())} folds, {budget.title}")
     return 0
 
 

@@ -16,6 +16,8 @@ NNUNET_PLANS = "nnUNetPlans"
 NNUNET_PROTOCOL = "nnunet"
 NAME = r"(?:(?!__)\w)+"
 """Of trainers, plans and configurations: nnU-Net joins the three with a double underscore."""
+OWN_BUDGET = re.compile(r"_([1-9]\d*)epochs_([1-9]\d*)iterations")
+"""How the names of a user's own trainers end that train so short, as nnU-Net has no option for it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Budget:
     trainer_suffix: str
     """The end of the names of the trainers that train so long, "" for nnU-Net's own length."""
 
+    @property
+    def title(self) -> str:
+        """Name and length, for captions; an epoch has nnU-Net's 250 iterations where nothing else is said."""
+        own = OWN_BUDGET.fullmatch(self.trainer_suffix)
+        length = f"{self.epochs} epochs of {own[2]} iterations" if own else f"{self.epochs} epochs"
+        return f"budget {self.name} ({length})"
+
 
 BUDGETS = {
     budget.name: budget
@@ -36,6 +45,12 @@ BUDGETS = {
         *(Budget(name, int(name.removesuffix("epochs")), f"_{name}") for name in SHORT_VARIANTS),
     )
 }
+
+
+def budget_named(name: str) -> Budget | None:
+    """One of `BUDGETS`, or that of the user's own trainers with such an ending; None if it is neither."""
+    own = OWN_BUDGET.fullmatch(f"_{name}")
+    return Budget(name, int(own[1]), own[0]) if own else BUDGETS.get(name)
 
 
 @dataclass(frozen=True)

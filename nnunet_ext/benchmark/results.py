@@ -87,7 +87,7 @@ class FoldResults:
 
 def fold_epochs(fold: Fold) -> int:
     """The epochs that the name of the trainer tells, else nnU-Net's."""
-    match = re.search(r"_(\d+)epochs$", fold.trainer)
+    match = re.search(r"_(\d+)epochs(?:_\d+iterations)?$", fold.trainer)
     return int(match[1]) if match else 1000
 
 

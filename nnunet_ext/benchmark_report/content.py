@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnunet_ext.benchmark.matrix import Matrix
 from nnunet_ext.benchmark_report import comparisons, figures, overlays, published, reported, tables
-from nnunet_ext.benchmark_report.context import Context, budget_title, label
+from nnunet_ext.benchmark_report.context import Context, label
 from nnunet_ext.benchmark_report.document import Document, Figure, Section, Table
 from nnunet_ext.benchmark_report.results import DataSetResults, Metric
 from nnunet_ext.demo.trainers import STOCK
@@ -38,14 +38,14 @@ def document(
     if reports:
         sections.append(Section("Reported on other data sets", [reported.elsewhere(reports, matrix.budget)]))
     sections.append(Section("How to read the statistics", _method()))
-    return Document(f"Benchmark report, {budget_title(matrix.budget)}", sections)
+    return Document(f"Benchmark report, {matrix.budget.title}", sections)
 
 
 def _overview(matrix: Matrix, results: list[DataSetResults]) -> list[Block]:
     folds = ", ".join(map(str, matrix.folds))
     suffix = matrix.budget.trainer_suffix
     blocks: list[Block] = [
-        f"Networks: {len(matrix.trainers)}; data sets: {len(results)}; {budget_title(matrix.budget)}; folds {folds}. "
+        f"Networks: {len(matrix.trainers)}; data sets: {len(results)}; {matrix.budget.title}; folds {folds}. "
         "Every network has the same plan and folds. A trainer that brings its authors' recipe may train another number "
         "of epochs than the budget's; the tables of time and memory say how many each one did."
         + (f" The trainers' names end with {suffix}, which is left out below." if suffix else "")

@@ -12,11 +12,6 @@ PLAIN = ("", "1", "fraction")
 """Units of plain numbers."""
 
 
-def budget_title(budget: Budget) -> str:
-    """Name and length, for captions."""
-    return f"budget {budget.name} ({budget.epochs} epochs)"
-
-
 @dataclass(frozen=True)
 class Context:
     """One data set of the matrix, and the budget that stands in every caption."""
@@ -32,7 +27,7 @@ class Context:
 
     def caption(self, text: str) -> str:
         """The caption of one table or figure."""
-        return f"{self.title}, {budget_title(self.budget)}: {text}"
+        return f"{self.title}, {self.budget.title}: {text}"
 
     def name(self, *parts: str) -> str:
         """A file name without an ending."""

@@ -1,7 +1,7 @@
 """The tables of what papers and independent work reported, with our numbers in a column of their own."""
 
 from nnunet_ext.benchmark.matrix import Budget
-from nnunet_ext.benchmark_report.context import PLAIN, Context, budget_title
+from nnunet_ext.benchmark_report.context import PLAIN, Context
 from nnunet_ext.benchmark_report.document import Column, Table, Value
 from nnunet_ext.benchmark_report.published import Published, Report
 from nnunet_ext.benchmark_report.results import DICE, DataSetResults, Metric
@@ -40,7 +40,7 @@ def elsewhere(reports: list[Report], budget: Budget) -> Table:
     """What others reported of the matrix's networks on other data sets."""
     return Table(
         name="reported_elsewhere",
-        caption=f"What others reported on data sets that this matrix ({budget_title(budget)}) does not hold. "
+        caption=f"What others reported on data sets that this matrix ({budget.title}) does not hold. "
         "None of it was measured here.",
         columns=[Column("network"), Column("benchmark", words=2), *COLUMNS],
         rows=[

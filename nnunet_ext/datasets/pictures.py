@@ -13,10 +13,14 @@ from nnunet_ext.datasets.labels import counts, remap
 from nnunet_ext.datasets.record import Record
 from nnunet_ext.datasets.source import File
 
-GREY = ("L", "I;16", "I")
-"""Pillow's modes of one channel: 8, 16 and 32 bits."""
+GREY = ("L", "I;16", "I;16B", "I")
+"""Pillow's modes of one channel: 8 bits, 16 in either order of bytes, and 32."""
 ORIENTATION = 0x0112
 """The EXIF tag in which a camera says how the picture is to be turned."""
+BITS_PER_SAMPLE = 0x0102
+"""A TIFF tag."""
+LARGEST_VALUE = 65535
+"""Of a PNG."""
 
 
 def convert(case: Case, benchmark: Benchmark, folder: Path) -> Record:
@@ -31,8 +35,8 @@ def convert(case: Case, benchmark: Benchmark, folder: Path) -> Record:
     (image,) = case.images
     values = None
     if case.label is not None:
-        values = mask_values(_open(_fetch(case.label, folder)), benchmark.coloured_palettes)
-    downloaded = _fetch(image, folder)
+        values = mask_values(_open(_fetch(case.label, folder, "mask")), benchmark.coloured_palettes)
+    downloaded = _fetch(image, folder, "picture")
     opened = _open(downloaded)
     picture = _upright(opened, None if values is None else (values.shape[1], values.shape[0]))
     picture = _channels(picture, len(benchmark.channel_names))
@@ -122,6 +126,8 @@ def _channels(picture: Image.Image, n_channels: int) -> Image.Image:
         picture = picture.convert("RGB")
     elif picture.mode == "1":
         picture = picture.convert("L")
+    elif picture.mode == "I":
+        picture = _sixteen_bits(picture)
     found = {"RGB": 3} | dict.fromkeys(GREY, 1)
     if picture.mode not in found:
         raise CaseError(f"the picture has Pillow's mode {picture.mode}; grey or RGB is needed")
@@ -130,16 +136,27 @@ def _channels(picture: Image.Image, n_channels: int) -> Image.Image:
     return picture
 
 
+def _sixteen_bits(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture)
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest < 0 or largest > LARGEST_VALUE:
+        wrong = largest if smallest >= 0 else smallest
+        raise CaseError(f"the picture holds the value {wrong}, expected 0 to {LARGEST_VALUE}")
+    return Image.fromarray(values.astype(np.uint16))
+
+
 def _open(path: Path) -> Image.Image:
     picture = Image.open(path)
     n_frames = getattr(picture, "n_frames", 1)
     if n_frames != 1 and picture.format != "MPO":  # a JPEG with a preview
         raise CaseError(f"the file holds {n_frames} pictures, expected one")
+    if picture.mode in ("RGB", "RGBA") and max(getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))) > 8:
+        raise CaseError("the file has 16 bits in each colour, of which reading it keeps 8; save it as PNG")
     picture.load()  # so that a damaged file is found here
     return picture
 
 
-def _fetch(file: File, folder: Path) -> Path:
-    target = folder / f"download_{Path(file.name).name}"
+def _fetch(file: File, folder: Path, kind: str) -> Path:
+    target = folder / f"{kind}_{Path(file.name).name}"  # often both have one name
     file.copy_to(target)
     return target

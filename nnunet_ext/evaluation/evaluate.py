@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from nnunet_ext.evaluation.errors import CaseError, EvaluationError
 from nnunet_ext.evaluation.label_map import ENDINGS
 from nnunet_ext.evaluation.protocols.base import Protocol, Value
 
-KILLED = "its process, or one beside it, was killed: most likely too little memory for so many; lower -np"
+KILLED = "its process was killed, with no other beside it: most likely too little memory"
 Advance = Callable[[str], None]
 """Called with the name of every case that is done."""
 
@@ -99,18 +100,30 @@ def _outcomes(
         for case, (reference, prediction) in paths.items():
             yield case, _score(reference, prediction, protocol)
         return
+    left = dict(paths)
+    while left:
+        for case, outcome in _in_processes(dict(left), protocol, processes):
+            del left[case]
+            yield case, outcome
+        # If some are left, a process was killed, and all cases that were not done are lost: again, with fewer.
+        if left and processes == 1:
+            case = next(iter(left))  # one process takes them in their order
+            del left[case]
+            yield case, KILLED
+        processes = max(1, processes // 2)
+
+
+def _in_processes(
+    paths: Mapping[str, tuple[Path, Path]], protocol: Protocol, processes: int
+) -> Iterator[tuple[str, list[Value] | str]]:
+    """Score the cases until all are done or a process is killed."""
     # As nnU-Net does: forked processes and the threads of a library do not agree.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(paths)), context) as pool:
         futures = {pool.submit(_score, *both, protocol): case for case, both in paths.items()}
         for future in as_completed(futures):
-            try:
+            with suppress(BrokenProcessPool):
                 yield futures[future], future.result()
-            except BrokenProcessPool:
-                yield (
-                    futures[future],
-                    KILLED,
-                )
 
 
 def _score(reference: Path, prediction: Path, protocol: Protocol) -> list[Value] | str:

@@ -81,12 +81,13 @@ def _read_as_nnunet(path: Path) -> LabelMap:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
-    if path.suffix.lower() in (".png", ".bmp", ".tif"):
+    flat = _has_one_page(path) if path.suffix.lower() == ".tif" else path.suffix.lower() in (".png", ".bmp")
+    if flat:
         channels, _ = NaturalImage2DIO().read_seg(str(path))
         if any(not np.array_equal(channel, channels[0]) for channel in channels[1:3]):
             raise CaseError("is a colour image (a palette reads as one); save the label values as grey levels")
         return LabelMap(_as_labels(channels[0, 0]), None, None)
-    if path.suffix.lower() == ".tiff":
+    if path.suffix.lower() in (".tif", ".tiff"):
         values, properties = Tiff3DIO().read_seg(str(path))
         spacing = tuple(float(edge) for edge in properties["spacing"])[::-1]
         return LabelMap(_as_labels(values[0].T), spacing, np.diag([*spacing, 1.0]))
@@ -99,6 +100,14 @@ def _read_as_nnunet(path: Path) -> LabelMap:
     affine[:3, :3] = np.reshape(world["direction"], (3, 3)) * spacing
     affine[:3, 3] = world["origin"]
     return LabelMap(_as_labels(values[0].T), spacing, affine)
+
+
+def _has_one_page(path: Path) -> bool:
+    """Whether a TIFF is a picture; nnU-Net takes it for a volume, too."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return len(file.pages) == 1
 
 
 def _as_labels(values: NDArray[Any]) -> NDArray[Any]:

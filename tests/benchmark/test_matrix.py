@@ -13,6 +13,7 @@ from tiny import tiny_dataset
 from nnunet_ext import cli
 from nnunet_ext.benchmark import matrix as matrices
 from nnunet_ext.benchmark.errors import BenchmarkError
+from nnunet_ext.benchmark.results import fold_epochs
 
 from .conftest import Benchmark
 
@@ -72,6 +73,31 @@ def test_init_refuses_with_one_sentence(
     assert sentence in printed
     assert len(printed.splitlines()) == 1
     assert not (tmp_path / "bench" / "matrix.json").exists()
+
+
+OWN_TRAINERS = """
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+class nnUNetTrainer_5epochs_10iterations(nnUNetTrainer): pass
+"""
+
+
+def test_a_budget_of_trainers_of_the_users_own(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "short_trainers.py").write_text(OWN_TRAINERS)
+    environment = tiny_dataset(tmp_path) | {"nnUNet_extTrainer": str(tmp_path / "trainers")}
+    init = [COMMAND, "bench", "init", tmp_path / "bench", "--datasets", "999:2d", "--budget", "5epochs_10iterations"]
+    done = run(*init, "--trainers", "nnUNetTrainer", env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 folds, budget 5epochs_10iterations (5 epochs of 10 iterations)" in done.stdout
+    matrix = matrices.read(tmp_path / "bench")
+    assert matrix.budget == matrices.Budget("5epochs_10iterations", 5, "_5epochs_10iterations")
+    assert fold_epochs(matrix.all_folds()[0]) == 5
+
+    # None of ours has such an ending.
+    done = run(*init, "--trainers", "nnUNetTrainerLKMUNet", env=environment)
+    assert done.returncode == 1
+    assert "nnU-Net finds no trainer called nnUNetTrainerLKMUNet_5epochs_10iterations" in done.stdout
 
 
 def test_an_unknown_budget_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

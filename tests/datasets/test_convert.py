@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import pytest
@@ -165,35 +166,76 @@ def test_what_was_left_with_other_settings_is_not_used(source: Path, convert: Co
     assert len(done.json("splits_final.json")) == 5
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_an_interrupted_run_looks_like_nothing_and_goes_on(
-    how: signal.Signals, tmp_path: Path, convert: Convert, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Running(NamedTuple):
+    """A conversion of Synapse in two processes, which has finished its first case."""
+
+    process: "subprocess.Popen[str]"
+    source: Path
+    raw: Path
+
+    @property
+    def n_done(self) -> int:
+        return len(list((self.raw / ".Dataset824_Synapse.part" / "cases").glob("*.json")))
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
     source = synapse(tmp_path / "download", scale=4)
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         (tmp_path / variable).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / variable))
     command = [Path(sys.executable).with_name("nnunet-ext"), "convert", "synapse", source, "-np", "2"]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    records = tmp_path / "nnUNet_raw" / ".Dataset824_Synapse.part" / "cases"
-    while process.poll() is None and not list(records.glob("*.json")):
+    found = Running(process, source, tmp_path / "nnUNet_raw")
+    while process.poll() is None and not found.n_done:
         time.sleep(0.005)
-    workers = children(process.pid)
-    process.send_signal(how)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
-    assert ("Interrupted" in output) == (how != signal.SIGKILL)
-    gone_by(workers, time.monotonic() + 30)
+    return found
 
+
+def goes_on(running: Running, convert: Convert) -> None:
+    """What was left looks like nothing to nnU-Net, and the next run makes a whole dataset of it."""
     from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
     assert len(find_candidate_datasets(824)) == 0
-    n_done = len(list(records.glob("*.json")))
+    n_done = running.n_done
     assert 0 < n_done < 30
-    done = convert("synapse", source)
+    done = convert("synapse", running.source)
     assert done.code == 0, done.output
     assert f"{n_done} of 30 cases were converted by an earlier run" in done.output
-    assert len(done.names("labelsTr")) + len(done.names("labelsTs")) == 30
+    for kind in ("images", "labels"):
+        files = [path for part in ("Tr", "Ts") for path in (done.dataset / f"{kind}{part}").iterdir()]
+        assert len(files) == 30
+        assert len({nib.load(path).get_fdata().tobytes() for path in files}) == 1  # all sources are the same
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_an_interrupted_run_looks_like_nothing_and_goes_on(
+    how: signal.Signals, running: Running, convert: Convert
+) -> None:
+    workers = children(running.process.pid)
+    running.process.send_signal(how)
+    output, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert ("Interrupted" in output) == (how != signal.SIGKILL)
+    gone_by(workers, time.monotonic() + 30)
+    goes_on(running, convert)
+
+
+def test_a_killed_process_ends_the_run_with_one_sentence(running: Running, convert: Convert) -> None:
+    workers = [pid for pid in children(running.process.pid) if b"spawn_main" in command_line(pid)]
+    if not workers:
+        pytest.skip("needs /proc to find the processes")
+    os.kill(workers[0], signal.SIGKILL)
+    output, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == 1
+    (sentence,) = (line for line in output.splitlines() if "process" in line)
+    assert "A process ended without a word, most likely for lack of memory" in sentence
+    gone_by(workers, time.monotonic() + 30)
+    goes_on(running, convert)
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def children(pid: int) -> list[int]:

@@ -14,6 +14,7 @@ from nnunet_ext.datasets.images_masks import with_labels
 from nnunet_ext.datasets.refuge2 import REFUGE2
 from nnunet_ext.datasets.source import Source
 
+from .conftest import Convert
 from .patient import mask, photograph
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "DrishtiGS_fundus"
@@ -160,6 +161,74 @@ def test_a_camera_s_turn_is_made_if_the_mask_was_drawn_on_the_turned_picture(tur
 def test_a_turn_that_is_not_certain_is_refused(orientation: int, given: Image.Image | None, run: Run) -> None:
     with pytest.raises(CaseError, match="EXIF tag asks for a turn"):
         run(THREE, photograph(MASK), given, "jpg png", exif=exif(orientation))
+
+
+def test_a_folder_of_tiffs(convert: Convert, verify: Callable[[Path], None], tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    for number, (ending, compression) in enumerate([("tif", None), ("tiff", "tiff_lzw"), ("TIF", "tiff_deflate")] * 2):
+        file = f"scan {number}.{ending}"
+        photograph(MASK, number).save(tmp_path / "mine" / "images" / file, compression=compression)
+        Image.fromarray(MASK).save(tmp_path / "mine" / "masks" / file, compression=compression)
+    labels = ["--labels", "background=0", "rim=1", "cup=2"]
+    done = convert("images-masks", tmp_path / "mine", *labels)
+    assert done.code == 0, done.output
+    assert done.names("labelsTr") == [f"scan {number}.png" for number in range(6)]
+    for number in range(6):
+        written = Image.open(done.dataset / "imagesTr" / f"scan {number}_0000.png")
+        assert np.array_equal(np.asarray(written), np.asarray(photograph(MASK, number)))
+        assert np.array_equal(np.asarray(Image.open(done.dataset / "labelsTr" / f"scan {number}.png")), MASK)
+    verify(done.dataset)
+
+
+SIXTEEN_BITS = MASK.astype(np.uint16) * 30000 + 7
+
+
+@pytest.mark.parametrize("values", [SIXTEEN_BITS, SIXTEEN_BITS.astype(">u2"), SIXTEEN_BITS.astype(np.int32)])
+def test_grey_tiffs_of_more_bits_lose_nothing(values: np.ndarray, tmp_path: Path) -> None:
+    folder = tiff(values, MASK, tmp_path)
+    written = np.asarray(Image.open(folder / "images" / "x_0000.png"))
+    assert np.array_equal(written, SIXTEEN_BITS)
+
+
+def test_a_mask_in_the_other_order_of_bytes(tmp_path: Path) -> None:
+    folder = tiff(SIXTEEN_BITS, MASK.astype(">u2"), tmp_path)
+    assert np.array_equal(np.asarray(Image.open(folder / "labels" / "x.png")), MASK)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.stack([SIXTEEN_BITS] * 3, axis=-1), "16 bits in each colour, of which reading it keeps 8"),
+        (SIXTEEN_BITS.astype(np.int32) + 10000, "holds the value 70007, expected 0 to 65535"),
+        (SIXTEEN_BITS / 2, "mode F"),
+        (np.stack([MASK] * 2), "the file holds 2 pictures, expected one"),
+    ],
+)
+def test_tiffs_that_would_lose_something_are_refused(values: np.ndarray, words: str, tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match=words):
+        tiff(values, MASK, tmp_path)
+
+
+def tiff(picture: np.ndarray, labels: np.ndarray, folder: Path) -> Path:
+    """The picture and its mask, written by tifffile as microscopes' programs write them, and converted as case x."""
+    import tifffile
+
+    source = folder / "source"
+    for path in (source, folder / "images", folder / "labels"):
+        path.mkdir()
+    for name, values in (("image", picture), ("mask", labels)):
+        values = values.astype(np.float32) if values.dtype.kind == "f" else values
+        order = {">": ">", "<": "<"}.get(values.dtype.byteorder, "<")
+        tifffile.imwrite(source / f"{name}.tif", values, byteorder=order, photometric=photometric(values))
+    image, mask = Source(source, folder).files
+    benchmark = with_labels({"background": 0, "rim": 1, "cup": 2}, "Cells", grey=picture.shape[-1] != 3)
+    pictures.convert(Case("x", "train", (image,), mask), benchmark, folder)
+    return folder
+
+
+def photometric(values: np.ndarray) -> str:
+    return "rgb" if values.shape[-1] == 3 else "minisblack"
 
 
 def test_real_photographs(tmp_path: Path) -> None:

@@ -161,21 +161,11 @@ def test_palette_masks_are_named(tmp_path: Path) -> None:
     assert "is a colour image" in _files(tmp_path / "pred", "nnunet")[1]["failed_cases"]["case"]
 
 
-def test_images_have_pixels_and_no_volumes(tmp_path: Path) -> None:
-    from skimage.io import imsave
-
-    for i, name in enumerate(("ref", "pred")):
-        imsave(_made(tmp_path / name) / "case.png", body(i, (30, 40)).astype(np.uint8), check_contrast=False)
-    _dataset_json(tmp_path)
-    assert _evaluate("nnunet", tmp_path / "ref", tmp_path / "pred", "-np", 1) == 0
-    assert set(_files(tmp_path / "pred", "nnunet")[1]["units"].values()) == {"1", "px"}
-
-
 def test_other_formats_give_the_same_numbers(tmp_path: Path) -> None:
     import SimpleITK
 
     found = []
-    for ending in (".nii.gz", ".mha", ".nrrd"):
+    for ending in (".nii.gz", ".nii", ".mha", ".nrrd", ".gipl"):
         for i, name in enumerate(("ref", "pred")):
             image = SimpleITK.GetImageFromArray(body(i).astype(np.uint8).T)
             image.SetSpacing((0.7, 1.3, 5.0))
@@ -184,7 +174,42 @@ def test_other_formats_give_the_same_numbers(tmp_path: Path) -> None:
         folders = [tmp_path / f"{name}{ending}" for name in ("ref", "pred")]
         assert _evaluate("word", *folders, "--dataset-json", _dataset_json(tmp_path), "-np", 1) == 0
         found.append([float(row["value"]) for row in _files(folders[1], "word")[0]])
-    assert found[1] == found[2] == pytest.approx(found[0], rel=1e-6)  # NIfTI stores voxel edges in float32
+    nifti = pytest.approx(found[0], rel=1e-6)  # which stores voxel edges in float32
+    assert found[1:] == [nifti] * 4
+    assert found[2] == found[3]
+
+
+@pytest.mark.parametrize("ending", [".tif", ".tiff"])
+def test_volumes_as_tiff(ending: str, tmp_path: Path) -> None:
+    from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
+
+    for i, name in enumerate(("nifti_ref", "nifti_pred", "ref", "pred")):
+        values = body(i % 2).astype(np.uint8)
+        if name.startswith("nifti"):
+            write(tmp_path / name / "case.nii.gz", values, (0.5, 1.25, 5.0))
+        else:
+            path = _made(tmp_path / name) / f"case{ending}"
+            Tiff3DIO().write_seg(values.T, str(path), {"spacing": (5.0, 1.25, 0.5)})
+    _dataset_json(tmp_path)
+    for prefix in ("nifti_", ""):
+        assert _evaluate("amos", tmp_path / f"{prefix}ref", tmp_path / f"{prefix}pred", "-np", 1) == 0
+    assert _files(tmp_path / "pred", "amos")[0] == _files(tmp_path / "nifti_pred", "amos")[0]
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif"])
+def test_pictures_of_every_format(ending: str, tmp_path: Path) -> None:
+    from skimage.io import imsave
+
+    for i, name in enumerate(("ref", "pred")):
+        imsave(_made(tmp_path / name) / f"case.{ending}", body(i, (30, 40)).astype(np.uint8), check_contrast=False)
+    _dataset_json(tmp_path)
+    assert _evaluate("nnunet", tmp_path / "ref", tmp_path / "pred", "-np", 1) == 0
+    rows, summary = _files(tmp_path / "pred", "nnunet")
+    assert set(summary["units"].values()) == {"1", "px"}
+    both = [body(i, (30, 40)) for i in range(2)]
+    dice = 2 * (both[0] & both[1]).sum() / (both[0].sum() + both[1].sum())
+    (found,) = (row["value"] for row in rows if (row["class"], row["metric"]) == ("Anterior", "Dice"))
+    assert float(found) == pytest.approx(dice)
 
 
 @pytest.fixture
