@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_plans
+from bomb import Bomb
 
 from nnunet_ext import cli
 
 from ..reference import load_reference, relative_error
-from .conftest import Bomb
 
 INSIDE = Path("Dataset999_Tiny", "nnUNetTrainerLKMUNetReleased__nnUNetPlans__2d")
 
