@@ -23,10 +23,14 @@ def problems(folder: Path, output: str, image: Path, labels: Sequence[int] | Non
         image: the input whose geometry the output must have.
         labels: the values that are allowed; None for any whole numbers.
     """
-    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    written = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
     found = [f"wrote {name}, which nobody asked for" for name in sorted(written - {output})]
     if output not in written:
         return [f"did not write {output}", *found]
+    if not (folder / output).is_file() or (folder / output).resolve() != folder.resolve() / output:
+        return [*found, f"{output} is no ordinary file"]
     try:
         return found + _of_labels(folder / output, image, labels)
     except Exception as error:  # a damaged file raises whatever its bytes happen to say
@@ -73,7 +77,7 @@ def _voxels(file: Path) -> npt.NDArray[Any]:
     import SimpleITK
 
     try:
-        return SimpleITK.GetArrayViewFromImage(SimpleITK.ReadImage(str(file)))
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
     except RuntimeError as error:
         raise CaseError(str(error).strip().rpartition("\n")[2]) from error
 

@@ -1,6 +1,7 @@
 """Prediction inside a container: one case after the other in one process, as /dev/shm and the threads are few."""
 
 import contextlib
+import gzip
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def predict(predictor: Any, images: Sequence[Path], target: Path) -> None:
     reader = reader_of(predictor)
     said = io.StringIO()  # the reader prints what is wrong, and raises an error without words
     try:
+        for file in images:
+            _check_whole(file)
         with contextlib.redirect_stdout(said):
             image, properties = reader.read_images([str(file) for file in images])
     except Exception as error:  # a damaged file raises whatever its bytes happen to say
@@ -59,3 +62,11 @@ def predict(predictor: Any, images: Sequence[Path], target: Path) -> None:
         raise CaseError(f"has {len(image)} channel(s), and the model was trained on {expected}")
     labels = predictor.predict_single_npy_array(image, properties)
     reader.write_seg(labels, str(target), properties)
+
+
+def _check_whole(file: Path) -> None:
+    """Read a compressed file to its end: ITK fills what is missing of a cut one, without a word."""
+    if file.suffix == ".gz":
+        with gzip.open(file) as packed:
+            while packed.read(1 << 24):
+                pass

@@ -64,7 +64,7 @@ def run_job(job: Job, run: Run, labels: Sequence[int] | None, keep: Path | None)
         _make_deletable(run.image, outputs)
         problems += checks.problems(outputs, job.output, job.image, labels)
         if keep is not None:
-            shutil.copytree(outputs, keep, dirs_exist_ok=True)
+            shutil.copytree(outputs, keep, symlinks=True, dirs_exist_ok=True)
     return Outcome(job.name, problems, seconds, measured)
 
 

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK
 
 from nnunet_ext import cli
+from nnunet_ext.containers import checks
 
 from .models import volume
 
@@ -162,7 +163,7 @@ def _of_reals(file: Path) -> str:
 @pytest.mark.parametrize(
     ("write", "told"),
     [
-        (lambda file: _labels(file, _shifted()), "affine (-0, -1.25"),
+        (lambda file: _labels(file, _shifted()), "affine ("),
         (lambda file: _labels(file, volume()[:-1]), "size (23, 28, 20) is not the image's (24, 28, 20)"),
         (_of_reals, "holds float32, expected whole numbers"),
         (lambda file: str(file) if file.write_text("no image") else "", "a.nii.gz cannot be read"),
@@ -326,3 +327,13 @@ def test_cases_that_cannot_be_given(docker: Docker, tmp_path: Path, capsys: pyte
     assert "does not say what it was built for: give --target" in capsys.readouterr().err
     assert _test("team", "--input", tmp_path / "empty", "--target", "flare", "--output", tmp_path / "empty") == 2
     assert "which exists: give a new folder" in capsys.readouterr().err
+
+
+def test_a_link_out_of_the_outputs(tmp_path: Path) -> None:
+    SimpleITK.WriteImage(volume(), tmp_path / "image.nii.gz")
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    _labels(tmp_path / "elsewhere.nii.gz")
+    (outputs / "a.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    found = checks.problems(outputs, "a.nii.gz", tmp_path / "image.nii.gz", [0, 1])
+    assert found == ["a.nii.gz is no ordinary file"]
