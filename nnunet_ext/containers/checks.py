@@ -58,9 +58,9 @@ def _of_geometry(output: Path, image: Path) -> list[str]:
 
 def _geometry(file: Path) -> dict[str, Any]:
     if file.name.endswith((".nii", ".nii.gz")):
-        import nibabel
+        from nibabel.nifti1 import Nifti1Image
 
-        volume = nibabel.load(file)
+        volume = Nifti1Image.from_filename(file)
         return {"size": volume.shape, "affine": np.ravel(volume.affine[:3])}
     header = read_header(file)
     geometry = {"size": header.GetSize()}
@@ -71,9 +71,9 @@ def _geometry(file: Path) -> dict[str, Any]:
 
 def _voxels(file: Path) -> npt.NDArray[Any]:
     if file.name.endswith((".nii", ".nii.gz")):
-        import nibabel
+        from nibabel.nifti1 import Nifti1Image
 
-        return np.asanyarray(nibabel.load(file).dataobj)
+        return np.asanyarray(Nifti1Image.from_filename(file).dataobj)
     import SimpleITK
 
     try:

@@ -142,11 +142,13 @@ def _write_dockerfile(model: ChallengeModel, request: Request, wheel: str, folde
         "ending": request.ending,
         "tarball": "" if request.tarball is None else TARBALL_FOLDER,
     }
-    offline = "--no-index --find-links /opt/nnunet-ext/wheels"
+    wheels = f"{IMAGE_HOME}/wheels"
+    online = f"--constraint {IMAGE_HOME}/constraints.txt {wheels}/{wheel}"
+    # Without dependencies: pip counts some that are installed as missing (argparse, which Python itself has).
+    offline = f"--no-index --no-deps {wheels}/*.whl"
     replaced = {
         "@BASE_IMAGE@": request.base,
-        "@PIP@": "" if request.wheels is None else offline,
-        "@WHEEL@": wheel,
+        "@PIP@": online if request.wheels is None else offline,
         "@LABELS@": "LABEL " + " \\\n      ".join(f'nnunet-ext.{name}="{value}"' for name, value in labels.items()),
     }
     for placeholder, value in replaced.items():

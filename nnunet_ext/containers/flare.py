@@ -1,6 +1,7 @@
 """The program of a FLARE image: /workspace/inputs/CASE_0000.nii.gz becomes /workspace/outputs/CASE.nii.gz."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from nnunet_ext.containers import challenges, runtime
@@ -43,8 +44,7 @@ def run(workspace: Path, home: Path) -> int:
     failed = len(others)
     for name, channels in cases.items():
         try:
-            images = in_order(channels)
-            runtime.write_whole(outputs / f"{name}{ENDING}", lambda part, of=images: predict(predictor, of, part))
+            runtime.write_whole(outputs / f"{name}{ENDING}", partial(predict, predictor, in_order(channels)))
         except Exception as error:  # one bad case, a full memory included, must not cost the others
             runtime.say(f"{name}: not predicted: {runtime.reason(error)}")
             failed += 1

@@ -124,7 +124,8 @@ def _run(run: Run, inputs: Path, outputs: Path) -> tuple[list[str], float, Measu
     container = f"nnunet-ext-{uuid.uuid4().hex[:12]}"
     sampler = Sampler(container)
     begun = time.monotonic()
-    with gpu_memory() if run.gpu else contextlib.nullcontext([]) as gpu, tempfile.TemporaryFile() as log:
+    sampled: contextlib.AbstractContextManager[list[float]] = gpu_memory() if run.gpu else contextlib.nullcontext([])
+    with sampled as gpu, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command(run, container, inputs, outputs), stdout=log, stderr=log)
         is_late = False
         try:

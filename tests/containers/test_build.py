@@ -1,5 +1,6 @@
 """`nnunet-ext container build --dry-run`: what Docker would get."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -15,8 +16,9 @@ import torch
 from bomb import Bomb
 
 from nnunet_ext import cli
+from nnunet_ext.containers import check
 
-from .models import random_model
+from .models import random_model, settings
 
 GRAND_CHALLENGE = ["--target", "grand-challenge", "--output", "organs"]
 MODEL_FILES = {"model/dataset.json", "model/plans.json"} | {f"model/fold_{i}/checkpoint_final.pth" for i in (0, 1)}
@@ -76,6 +78,7 @@ def test_the_dockerfile_for_flare(model: Path, tmp_path: Path) -> None:
         'CMD ["sh", "predict.sh"]',
     ]
     assert "WORKDIR /workspace" in lines
+    assert any(re.search(r" --constraint \S+ \S+/nnunet_ext-\S+\.whl$", line) for line in lines)
     assert not any("--no-index" in line for line in lines)
 
 
@@ -86,9 +89,8 @@ def test_both_of_dockers_builders_understand_it(model: Path, tmp_path: Path) -> 
         text = (out / "Dockerfile").read_text()
         assert "@" not in text
         assert not re.search(r"--mount|<<|--chmod|--platform", "\n".join(_instructions(out)))
-        copied = {
-            word.rstrip("/") for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.M) for word in line.split()[:1]
-        }
+        lines = re.findall(r"^COPY (?!--from)(.*)$", text, re.M)
+        copied = {name.rstrip("/") for line in lines for name in line.split()[:-1]}
         allowed = (out / ".dockerignore").read_text().split()
         assert allowed[0] == "*"
         assert {f"!{name}" for name in copied} == set(allowed[1:])
@@ -104,7 +106,7 @@ def test_the_dockerfile_for_grand_challenge(model: Path, tmp_path: Path) -> None
     assert [line for line in lines if line.startswith("USER")][-1] == "USER 1000:1000"
     assert lines[-1].startswith('ENTRYPOINT ["/opt/nnunet-ext/venv/bin/python", "-m"')
     assert 'nnunet-ext.inputs="ct-image" nnunet-ext.output="organs"' in lines[-2]
-    assert any("install" in line and "--no-index --find-links /opt/nnunet-ext/wheels" in line for line in lines)
+    assert any(line.endswith("--no-index --no-deps /opt/nnunet-ext/wheels/*.whl") for line in lines)
     assert "predict.sh" not in _files(tmp_path / "out")
 
 
@@ -235,3 +237,21 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
     assert _build("model", *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def test_the_check_at_the_end_of_a_build(tmp_path: Path) -> None:
+    model = random_model(tmp_path / "model")
+    home = settings(model, tmp_path / "home")
+    constraints = home / "constraints.txt"
+    constraints.write_text(f"nnunetv2=={importlib.metadata.version('nnunetv2')}\n")
+    assert check.run(home) is None
+    constraints.write_text("nnunetv2==2.7.0\n")
+    told = check.run(home)
+    assert told is not None
+    assert "the model was packed with 2.7.0" in told
+    constraints.write_text("")
+    (model / "plans.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        check.run(home)
+    settings(Path("/opt/ml/model"), home)
+    assert check.run(home) is None
