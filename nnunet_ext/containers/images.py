@@ -71,6 +71,8 @@ def write_like(image: Path, labels: Path, target: Path) -> None:
         content = SimpleITK.JoinSeries(content)
     if content.GetSize() != size:
         raise CaseError(f"the labels have {content.GetSize()} voxels, the image {size}")
+    for key in content.GetMetaDataKeys():  # of another kind of file: ITK warns of each that it cannot write
+        content.EraseMetaData(key)
     content.SetSpacing(header.GetSpacing())
     content.SetOrigin(header.GetOrigin())
     content.SetDirection(header.GetDirection())

@@ -62,10 +62,13 @@ def _flat_noise(seed: int) -> SimpleITK.Image:
         ("NibabelIOWithReorient", "interface"),
     ],
 )
-def test_volumes_as_the_reader_of_the_training_sees_them(reader: str, key: str, tmp_path: Path) -> None:
+def test_volumes_as_the_reader_of_the_training_sees_them(
+    reader: str, key: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = random_model(tmp_path / "model", reader)
     inputs = _inputs(tmp_path / "input", {"ct": volume()}, key=key)
     assert grand_challenge.run(inputs, tmp_path / "output", settings(model, tmp_path / "home")) == 0
+    assert "WARNING" not in capfd.readouterr().err
     labels = _output(tmp_path / "output")
     SimpleITK.WriteImage(volume(), tmp_path / "stock_0000.nii.gz")
     expected = stock_prediction(model, [tmp_path / "stock_0000.nii.gz"], tmp_path / "stock")
