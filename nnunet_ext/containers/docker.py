@@ -64,21 +64,19 @@ def build(context: Path, tag: str, offline: bool, on_line: Callable[[str], None]
     """
     network = ["--network", "none"] if offline else []
     command = ["docker", "build", "--platform", PLATFORM, *network, "--tag", tag, str(context)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
-    )
     lines: list[str] = []
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            lines = [*lines[1 - LINES_SHOWN :], line.rstrip()]
-            on_line(line.rstrip())
-    except BaseException:
-        process.terminate()
-        raise
-    finally:
-        code = process.wait()
-    if code != 0:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines = [*lines[1 - LINES_SHOWN :], line.rstrip()]
+                on_line(line.rstrip())
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
         raise ContainerError("docker build failed:\n" + "\n".join(lines))
 
 
@@ -111,18 +109,14 @@ def save(image: str, file: Path) -> int:
     """
     part = file.with_name(f".{file.name}.part")
     try:
-        process = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
             # The fastest level: CUDA's libraries hardly get smaller by the others, which take several times as long.
             with gzip.open(part, "wb", compresslevel=1) as packed:
                 shutil.copyfileobj(process.stdout, packed, 1 << 20)
-        finally:
-            process.stdout.close()
             said = process.stderr.read().decode(errors="replace")
-            code = process.wait()
-        if code != 0:
+        if process.returncode != 0:
             raise ContainerError(f"docker save failed: {_last(said)}")
         part.replace(file)
     finally:
