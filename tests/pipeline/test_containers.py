@@ -12,6 +12,8 @@ import SimpleITK
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
+from nnunet_ext.containers.docker import save
+
 from .stock import StockNnUNet, copy_cases, real_dataset
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
@@ -74,8 +76,23 @@ def test_built_run_and_saved(ct: StockNnUNet, fundus: StockNnUNet, tmp_path_fact
     fundus.train(21, "2d", 0, TRAINER)
     with Docker(folder / "engine") as docker:
         (folder / "wheels").mkdir()  # none: the base image has what is needed
+        _save(docker, folder)
         _flare(docker, ct, folder)
         _grand_challenge(docker, fundus, folder)
+
+
+def _save(docker: Docker, folder: Path) -> None:
+    """Of a small image, as those of models have 5 GB."""
+    context = folder / "small"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    docker("build", "--tag", "small", context)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in docker.variables.items():
+            patch.setenv(name, value)
+        assert save("small:latest", folder / "small.tar.gz") > 0
+    docker("image", "rm", "small:latest")
+    assert "Loaded image: small:latest" in docker("load", "--input", folder / "small.tar.gz").stdout
 
 
 def _flare(docker: Docker, nnunet: StockNnUNet, folder: Path) -> None:
@@ -83,10 +100,7 @@ def _flare(docker: Docker, nnunet: StockNnUNet, folder: Path) -> None:
     model = nnunet.model(TRAINER, "3d_fullres")
     expected = nnunet.predict(31, "3d_fullres", 0, TRAINER)
     arguments = ["--target", "flare", "--tag", "team", "--base", BASE, "--wheels", folder / "wheels"]
-    said = docker.container(nnunet, "build", model, *arguments, "--save", folder / "team.tar.gz")
-    assert "Saved: " in said
-    docker("image", "rm", "team:latest")
-    assert "Loaded image: team:latest" in docker("load", "--input", folder / "team.tar.gz").stdout
+    docker.container(nnunet, "build", model, *arguments)
 
     kept = folder / "flare"
     docker.container(nnunet, "test", "team:latest", "--input", images, "--output", kept, "--cpu")
