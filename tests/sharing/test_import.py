@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_plans
 from bomb import Bomb
+from tiny import tiny_plans
 
 from nnunet_ext import cli
 
