@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunet_ext import __version__, _startup
 from nnunet_ext.bench_scan import command as bench_scan
 from nnunet_ext.benchmark import command as benchmark
+from nnunet_ext.containers import command as containers
 from nnunet_ext.datasets import command as datasets
 from nnunet_ext.evaluation import command as evaluation
 from nnunet_ext.inference import command as inference
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     list_ = commands.add_parser("list", help="the trainers: network, dimensions, parameters, source, status")
     list_.set_defaults(run=_list)
 
-    for package in (datasets, planning, evaluation, inference, benchmark, sharing, bench_scan):
+    for package in (datasets, planning, evaluation, inference, benchmark, sharing, containers, bench_scan):
         package.add_to(commands)
 
     demo = commands.add_parser("demo", help="train and compare on real images, end to end, with a report page")

@@ -2,12 +2,12 @@
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import one_engine
 import one_node
 import pytest
 
@@ -47,16 +47,7 @@ def _no_slurm() -> str:
 
 
 def _no_docker() -> str:
-    return "" if _answers("docker", "info") else "needs a Docker engine: docker info does not answer"
-
-
-def _answers(*command: str) -> bool:
-    if shutil.which(command[0]) is None:
-        return False
-    try:
-        return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+    return one_engine.reason_against()
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def test_help_names_every_command(run: Run) -> None:
     done = run(COMMAND, "--help")
     assert done.returncode == 0
     commands = ("path", "doctor", "list", "plan", "convert", "demo", "evaluate", "bench", "export", "predict")
-    for command in (*commands, "import-checkpoint", "bench-scan"):
+    for command in (*commands, "import-checkpoint", "container", "bench-scan"):
         assert re.search(rf"\n    {command}\s", done.stdout), command
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from bomb import Bomb
 
 from nnunet_ext import cli
-
-from .conftest import Bomb
 
 INSIDE = Path("Dataset999_Tiny", "nnUNetTrainer__nnUNetPlans__3d_fullres")
 FILES = {

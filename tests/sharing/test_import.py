@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bomb import Bomb
 from tiny import tiny_plans
 
 from nnunet_ext import cli
 
 from ..reference import load_reference, relative_error
-from .conftest import Bomb
 
 INSIDE = Path("Dataset999_Tiny", "nnUNetTrainerLKMUNetReleased__nnUNetPlans__2d")
 

@@ -1,0 +1,37 @@
+"""Models in nnU-Net's folders, and what the programs of an image change in the environment, undone."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bomb import Bomb
+from trained import trained_model
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_model(tmp_path_factory.mktemp("containers"))
+
+
+@pytest.fixture
+def model(_trained: Path, tmp_path: Path) -> Path:
+    """A model folder of two folds as a training leaves it, for one test alone."""
+    copy = tmp_path / "nnUNet_results" / _trained.parent.name / _trained.name
+    shutil.copytree(_trained, copy)
+    return copy
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Bomb:
+    """An object that runs code when a pickle of it is read; see whether its target is there."""
+    return Bomb(tmp_path / "the bomb went off")
