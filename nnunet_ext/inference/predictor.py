@@ -124,7 +124,9 @@ class Predictor(nnUNetPredictor):
         image, properties, previous = read_case()
         names = list((self.dataset_json.get("channel_names") or self.dataset_json["modality"]).values())
         if len(image) != len(names):
-            raise CaseError(f"expected {len(names)} channels ({', '.join(names)}), found {len(image)}")
+            raise CaseError(
+                f"expected {len(names)} channel{'s' * (len(names) > 1)} ({', '.join(names)}), found {len(image)}"
+            )
         if (previous is None) != (self.previous_stage is None):
             needed = f"the prediction of {self.previous_stage}" if self.previous_stage else "no earlier prediction"
             raise CaseError(f"the model takes {needed}")

@@ -251,7 +251,7 @@ def test_the_check_at_the_end_of_a_build(tmp_path: Path) -> None:
     assert "the model was packed with 2.7.0" in told
     constraints.write_text("")
     (model / "plans.json").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"plans\.json is missing"):
         check.run(home)
     settings(Path("/opt/ml/model"), home)
     assert check.run(home) is None

@@ -158,7 +158,7 @@ def test_images_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[st
     settings(tmp_path / "model", home, inputs=["mr"])
     _refused(inputs, home, "inputs.json has no image mr, only ct-image, pet-image", capsys)
     settings(tmp_path / "model", home, inputs=["ct", "pet"])
-    _refused(inputs, home, "has 2 channel(s), and the model was trained on 1", capsys)
+    _refused(inputs, home, "expected 1 channel (channel 0), found 2", capsys)
     settings(tmp_path / "absent", home, inputs=["ct"])
     _refused(inputs, home, "absent is missing: upload the model's tarball", capsys)
     photographs = random_model(tmp_path / "flat", "NaturalImage2DIO", 3, ".png", flat=True, labels=FUNDUS)

@@ -30,7 +30,7 @@ DATASETS = {
     "meta_mamba_unet": "acdc",
     "meta_mamba_unet_no_mamba": "hippocampus",
     "mixed_mlp_unet": "amos22_mr",
-    "u_mamba_bot": "synapse",
+    "u_mamba_bot": "hippocampus",
 }
 
 
