@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from nnunet_ext.ops import available_backends, backend_status, selective_scan
 from nnunet_ext.ops.loading import why_not_loaded
-from nnunet_ext.ops.selective_scan import mamba_ssm, numba_cpu, registry
+from nnunet_ext.ops.selective_scan import mamba_ssm, registry
 from nnunet_ext.ops.selective_scan.backend import ScanInputs
 from nnunet_ext.ops.selective_scan.lane import LaneBackend
 
@@ -228,24 +227,3 @@ def test_scans_in_several_python_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(lambda _: run_scan(inputs, "auto")[0], range(16)):
             assert torch.equal(result, expected)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_numba_takes_as_many_threads_as_torch(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """nnU-Net's workers allow torch one thread each: then a scan must not start others."""
-    helpers: list[object] = []
-
-    class Pool:
-        def submit(self, work: Callable[[], None]) -> Future[None]:
-            helpers.append(work)
-            done: Future[None] = Future()
-            done.set_result(None)
-            return done
-
-    monkeypatch.setattr(numba_cpu, "_threads", Pool)
-    torch.set_num_threads(threads)
-    inputs = make_inputs(batch=8, length=3)
-    y = selective_scan(**inputs, backend="numba")
-    assert len(helpers) == threads - 1
-    y.sum().backward()
-    assert len(helpers) == 2 * (threads - 1)

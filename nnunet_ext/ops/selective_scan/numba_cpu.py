@@ -1,20 +1,16 @@
 """The CPU backend: `numba_kernels` in as many threads as torch uses.
 
-The threads are Python's own, the kernels run without the GIL. numba's threading layers are not used: its OpenMP layer
+The kernels run without the GIL, in the threads of `threads`. numba's threading layers are not used: its OpenMP layer
 aborts in forked processes, its workqueue when two Python threads scan at once, and both compile several times longer.
 """
 
 import itertools
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from nnunet_ext.ops.loading import why_not_loaded
+from nnunet_ext.ops.selective_scan import threads
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanGradients, ScanInputs
 
 
@@ -48,7 +44,7 @@ class NumbaBackend(ScanBackend):
         state = torch.empty(self.state_shape(inputs) if save else (0, 0, 0, 0))
         arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
         tasks = [tuple(ranges) for _, *ranges in _tasks(inputs)]
-        _run(lambda task: kernel(*arguments, *task), tasks)
+        threads.run(lambda task: kernel(*arguments, *task), tasks)
         return y.transpose(1, 2), state if save else None
 
     def backward(self, inputs: ScanInputs, state: Tensor, dy: Tensor) -> ScanGradients:
@@ -68,7 +64,7 @@ class NumbaBackend(ScanBackend):
         dD, dbias = (torch.zeros(len(tasks), channels, dtype=torch.float64) for _ in range(2))
         outputs = [tensor.numpy() for tensor in (du, ddelta, dA, dB, dC, dD, dz, dbias)]
         arguments = [*_arguments(inputs), _array(state), _rows(dy), *outputs]
-        _run(lambda task: kernel(*arguments, *task), tasks)
+        threads.run(lambda task: kernel(*arguments, *task), tasks)
         return ScanGradients(
             u=du.transpose(1, 2),
             delta=ddelta.transpose(1, 2),
@@ -117,9 +113,9 @@ def _tasks(inputs: ScanInputs) -> list[tuple[int, int, int, int, int]]:
     thread, so that a thread that was held up leaves its work to the others.
     """
     batch, channels, _, _ = inputs.sizes
-    threads = torch.get_num_threads()
-    enough = 1 if threads == 1 else 4 * threads
-    groups = min(channels, -(-enough // batch)) if batch % threads else 1
+    number = torch.get_num_threads()
+    enough = 1 if number == 1 else 4 * number
+    groups = min(channels, -(-enough // batch)) if batch % number else 1
     sequences, shares = _split(batch, enough), _split(channels, groups)
     return [(part, *sequence, *share) for sequence, (part, share) in itertools.product(sequences, enumerate(shares))]
 
@@ -128,45 +124,3 @@ def _split(size: int, pieces: int) -> list[tuple[int, int]]:
     """0..size in at most so many ranges of nearly equal length."""
     pieces = min(size, pieces)
     return [(size * i // pieces, size * (i + 1) // pieces) for i in range(pieces)]
-
-
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
-
-
-def _run(kernel: Callable[[tuple[int, ...]], None], tasks: Sequence[tuple[int, ...]]) -> None:
-    """Work off the tasks, in this thread and as many others as torch would use."""
-    queue = deque(tasks)
-
-    def work() -> None:
-        while queue:
-            try:
-                task = queue.popleft()
-            except IndexError:  # another thread was faster
-                return
-            kernel(task)
-
-    helpers = min(torch.get_num_threads(), len(tasks)) - 1
-    futures = [_threads().submit(work) for _ in range(helpers)]
-    work()
-    for future in futures:
-        future.result()
-
-
-def _threads() -> ThreadPoolExecutor:
-    """The pool of this process; its threads start when they are needed."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max_workers=max(64, os.cpu_count() or 1), thread_name_prefix="selective_scan")
-        return _pool
-
-
-def _forget_threads() -> None:
-    """Threads do not survive a fork, and a lock may have been held during it."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_threads)
