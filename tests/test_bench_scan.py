@@ -55,6 +55,11 @@ def test_wrong_shapes_are_named(shape: str, capsys: pytest.CaptureFixture[str], 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_state_too_large_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["bench-scan", "--shape", "2,64,16,4096", "--out", str(tmp_path)]) == 2
+    assert "has 4096 states (B,D,L,N); at most 256 are possible" in capsys.readouterr().out
+
+
 def test_long_loops_are_left_out(tmp_path: Path) -> None:
     arguments = ["--shape", f"1,1,{rivals.LONGEST_SLOW + 1},1", "--repetitions", "1", "--device", "cpu"]
     assert main(["bench-scan", *arguments, "--out", str(tmp_path)]) == 0

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nnunet_ext.ops.selective_scan.interface import MAX_STATES
+
 
 class Case(NamedTuple):
     """The sizes of one scan."""
@@ -34,12 +36,15 @@ def parse(text: str) -> Case:
     """The case of "B,D,L" or "B,D,L,N".
 
     Raises:
-        ValueError: the text is not three or four positive integers.
+        ValueError: the text is not three or four positive integers, or N is more than a scan takes.
     """
     numbers = text.split(",")
     if len(numbers) not in (3, 4) or not all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
         raise ValueError(f"shape {text!r} is not understood: give B,D,L or B,D,L,N, for example 1024,128,512")
-    return Case(*map(int, numbers))
+    case = Case(*map(int, numbers))
+    if case.states > MAX_STATES:
+        raise ValueError(f"shape {text!r} has {case.states} states (B,D,L,N); at most {MAX_STATES} are possible")
+    return case
 
 
 def make_inputs(case: Case, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
