@@ -19,6 +19,7 @@ from nnunet_ext.bench_scan.measure import measure, reference
 from nnunet_ext.bench_scan.resources import PeakMemory
 from nnunet_ext.cli import main
 from nnunet_ext.ops import available_backends, selective_scan
+from nnunet_ext.ops.loading import why_not_loaded
 from nnunet_ext.ops.selective_scan.registry import BackendStatus
 
 from .plans import unet_arguments
@@ -83,6 +84,24 @@ def test_mambapy_is_called_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(Case(2, 3, 7, 4), CPU, torch.float32)
     expected = selective_scan(**inputs, delta_softplus=True, backend="naive")
     assert relative_error(rivals._mambapy(**inputs), expected) < 1e-6
+
+
+def test_mamba_ssms_loop_is_measured_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rivals.MAMBA_SSM_LOOP not in rivals.scans(CPU)
+    module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
+    module.selective_scan_ref = (  # type: ignore[attr-defined]  # in the order of mamba-ssm's arguments
+        lambda u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False, return_last_state=False: (
+            selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, backend="naive")
+        )
+    )
+    for name in ("mamba_ssm", "mamba_ssm.ops"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    why_not_loaded.cache_clear()
+    inputs = make_inputs(Case(2, 3, 7, 4), CPU, torch.float32)
+    expected = selective_scan(**inputs, delta_softplus=True)
+    assert relative_error(rivals.scans(CPU)[rivals.MAMBA_SSM_LOOP](**inputs), expected) < 1e-6
+    why_not_loaded.cache_clear()
 
 
 def test_floor_is_that_of_the_notes() -> None:

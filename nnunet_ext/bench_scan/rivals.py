@@ -1,6 +1,7 @@
 """What computes a scan: our backends (mamba-ssm's kernel is one of them), and other people's code where installed."""
 
 import functools
+import importlib
 import importlib.util
 from collections.abc import Callable
 
@@ -9,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunet_ext.ops import available_backends, selective_scan
+from nnunet_ext.ops.loading import why_not_loaded
 
 Scan = Callable[..., Tensor]
+_MAMBA_SSM = "mamba_ssm.ops.selective_scan_interface"
 # Loops over time, one step after the other, with a graph of all of them.
-SLOW = ("naive",)
+MAMBA_SSM_LOOP = "mamba_ssm loop"
+SLOW = ("naive", MAMBA_SSM_LOOP)
 LONGEST_SLOW = 4096
 
 
@@ -22,6 +26,9 @@ def scans(device: torch.device) -> dict[str, Scan]:
         name: functools.partial(selective_scan, delta_softplus=True, backend=name)
         for name in available_backends(device)
     }
+    if why_not_loaded(_MAMBA_SSM, "mamba-ssm") is None:
+        reference = importlib.import_module(_MAMBA_SSM).selective_scan_ref
+        found[MAMBA_SSM_LOOP] = functools.partial(reference, delta_softplus=True)
     if importlib.util.find_spec("mambapy") is not None:
         found["mambapy pscan"] = _mambapy
     return found
