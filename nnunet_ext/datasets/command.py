@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from nnunet_ext.datasets.errors import ConvertError
+from nnunet_ext.interrupt import sigterm_interrupts
 
 if TYPE_CHECKING:
     from nnunet_ext.datasets.benchmark import Benchmark
@@ -66,9 +66,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except _UsageError as error:
         print(f"nnunet-ext convert: {error}")
         return 2
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _convert(request)
+        with sigterm_interrupts():
+            return _convert(request)
     except ConvertError as error:
         print(f"nnunet-ext convert: {error}")
     except OSError as error:
@@ -76,13 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on after the last finished case.")
         return 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)
     return 1
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _request(arguments: argparse.Namespace) -> "Request":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nnunet_ext.demo.errors import DemoError
 from nnunet_ext.demo.progress import Reporter
+from nnunet_ext.interrupt import sigterm_interrupts
 
 __all__ = ["DemoError", "run"]
 
@@ -30,7 +31,8 @@ def run(data: str, trainer: str, epochs: int | None, out: Path, device: str) -> 
 
     reporter = Reporter()
     try:
-        main(data, trainer, epochs, out.expanduser().resolve(), device, reporter)
+        with sigterm_interrupts():
+            main(data, trainer, epochs, out.expanduser().resolve(), device, reporter)
     except DemoError as error:
         reporter.say(f"Error: {error}")
         return 1
