@@ -1,4 +1,4 @@
-"""Running the matrix with Snakemake: what is not done, in an order and in places that Snakemake chooses."""
+"""Running the matrix with Snakemake: what is not done, in the matrix's order, in places that Snakemake chooses."""
 
 import os
 import shlex

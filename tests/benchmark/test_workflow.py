@@ -1,0 +1,25 @@
+"""The Snakefile, with steps that do nothing."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from nnunet_ext.benchmark import matrix as matrices
+from nnunet_ext.benchmark import workflow
+from nnunet_ext.benchmark.workflow import Options
+
+from .conftest import Benchmark
+
+
+def test_steps_begin_in_the_order_of_the_matrix(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the last network shows in the first round of folds, not after all folds of the others."""
+    pytest.importorskip("snakemake", reason="needs Snakemake: pip install nnunet-ext[bench]")
+    first, second = benchmark.matrix.datasets[0], replace(benchmark.matrix.datasets[0], id=3, name="Dataset003_Zoo")
+    matrix = replace(benchmark.matrix, datasets=(second, replace(first, protocol="word")), folds=(1, 0))
+    (benchmark.folder / matrices.FILE).unlink()
+    matrices.write(benchmark.folder, matrix)
+    monkeypatch.setattr(workflow, "find", lambda _: "true")
+    assert workflow.run(benchmark.folder, Options(device="cpu"), say=print) is False, "nothing was trained"
+    begun = [(benchmark.folder / "logs" / f"{step.job}.log").stat().st_mtime_ns for step in matrix.all_steps()]
+    assert all(one < other for one, other in pairwise(begun))
