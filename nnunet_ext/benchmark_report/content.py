@@ -50,20 +50,9 @@ def _overview(matrix: Matrix, results: list[DataSetResults]) -> list[Block]:
         "of epochs than the budget's; the tables of time and memory say how many each one did."
         + (f" The trainers' names end with {suffix}, which is left out below." if suffix else "")
     ]
-    gaps = [
-        f"{found.data.name}, {cell.trainer}, {cell.progress}: "
-        + "; ".join(f"fold {fold} {reason}" for fold, reason in cell.missing.items())
-        + "."
-        for found in results
-        for cell in found.cells.values()
-        if not cell.complete
-    ]
-    if gaps:
-        blocks.append(
-            "Not everything is there. The following have no numbers, and the statistics leave them out, because a mean "
-            "over fewer folds or cases is a mean over other patients:"
-        )
-        blocks += gaps
+    gaps = tables.missing(results, matrix.budget)
+    if gaps is not None:
+        blocks.append(gaps)
     versions: dict[str, dict[str, None]] = {}
     for found in results:
         for cell in found.cells.values():

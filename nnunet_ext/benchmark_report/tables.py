@@ -1,10 +1,40 @@
 """The tables of one data set's scores and of what they cost."""
 
+from nnunet_ext.benchmark.matrix import Budget
 from nnunet_ext.benchmark_report.context import Context, decimals, direction, label
 from nnunet_ext.benchmark_report.document import Column, Table, Value, fixed
-from nnunet_ext.benchmark_report.results import Metric
+from nnunet_ext.benchmark_report.results import DataSetResults, Metric
 
 GIB = 2**30
+
+
+def missing(results: list[DataSetResults], budget: Budget) -> Table | None:
+    """The folds that do not count, networks that miss the same together; None if everything is there."""
+    rows: list[list[Value]] = []
+    for found in results:
+        trainers: dict[str, list[str]] = {}
+        for cell in found.cells.values():
+            if not cell.complete:
+                trainers.setdefault(_folds(cell.missing), []).append(cell.trainer)
+        title = Context(found, budget).title
+        rows += [[title, reasons, ", ".join(names)] for reasons, names in trainers.items()]
+    if not rows:
+        return None
+    return Table(
+        name="missing",
+        caption=f"Not everything of this matrix ({budget.title}) is there. These networks have no numbers, and the "
+        "statistics leave them out, because a mean over fewer folds or cases is a mean over other patients.",
+        columns=[Column("data set"), Column("missing", words=3), Column("networks", words=5)],
+        rows=rows,
+    )
+
+
+def _folds(reasons: dict[int, str]) -> str:
+    """As "folds 0, 1: not trained; fold 2: not validated"."""
+    folds: dict[str, list[str]] = {}
+    for fold, reason in reasons.items():
+        folds.setdefault(reason, []).append(str(fold))
+    return "; ".join(f"fold{'s' * (len(each) > 1)} {', '.join(each)}: {reason}" for reason, each in folds.items())
 
 
 def scores(context: Context, metric: Metric) -> Table:

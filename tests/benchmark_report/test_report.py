@@ -127,7 +127,7 @@ def test_incomplete_network_has_a_mark_and_no_number(bench: Bench) -> None:
     for name in TITLES:
         text = (out / name).read_text()
         assert "3/5 folds" in text
-        assert "fold 3 not validated; fold 4 not trained" in text
+        assert "fold 3: not validated; fold 4: not trained" in text
         assert f"Left out of the statistics, because folds or cases are missing: {MLLA}." in text
         assert "three complete networks" in text
     scores = pd.read_csv(out / "scores.csv")
@@ -135,19 +135,36 @@ def test_incomplete_network_has_a_mark_and_no_number(bench: Bench) -> None:
     assert MLLA not in set(pd.read_csv(out / "cases.csv")["algorithm"])
 
 
+def test_networks_that_miss_the_same_folds_stand_together(bench: Bench) -> None:
+    for trainer in (LKM, MLLA):
+        for fold in (1, 3):
+            shutil.rmtree(bench.fold(trainer, fold))
+    shutil.rmtree(bench.fold(STOCK, 0) / "validation")
+    title = f"{DATASET}, 3d_fullres, nnUNetPlans"
+    out = write(bench)
+    rows = (out / "tables" / "missing.csv").read_text().splitlines()[1:]
+    assert rows == [
+        f'tiny,"{title}",fold 0: not validated,{STOCK}',
+        f'tiny,"{title}","folds 1, 3: not trained","{LKM}, {MLLA}"',
+    ]
+    for name in TITLES:
+        assert (out / name).read_text().count("folds 1, 3: not trained") == 1
+    check_latex((out / "report.tex").read_text())
+
+
 def test_fold_that_lacks_a_case_does_not_count(bench: Bench) -> None:
     only = {"case_001": {"head": 0.9, "tail": 0.9}}  # case_006 was lost
     write_summary(bench.fold(LKM, 1) / "validation" / "summary.json", only)
     out = write(bench)
     assert table(out, "scores", "Dice")[LKM]["folds"] == "4/5 folds"
-    assert "fold 1 lacks values of 1 cases that others have, case_006 for one" in (out / "report.md").read_text()
+    assert "fold 1: lacks values of 1 cases that others have, case_006 for one" in (out / "report.md").read_text()
 
 
 def test_broken_summary_is_a_missing_fold(bench: Bench) -> None:
     (bench.fold(LKM, 1) / "validation" / "summary.json").write_text('{"mean": ')
     out = write(bench)
     assert table(out, "scores", "Dice")[LKM]["folds"] == "4/5 folds"
-    assert "fold 1 summary.json cannot be read" in (out / "report.md").read_text()
+    assert "fold 1: summary.json cannot be read" in (out / "report.md").read_text()
 
 
 def test_without_nnunet_nothing_is_compared(bench: Bench) -> None:
