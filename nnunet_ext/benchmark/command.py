@@ -1,6 +1,7 @@
 """The command `nnunet-ext bench`."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -53,7 +54,7 @@ def _safely(command: Command) -> Command:
         try:
             return command(arguments)
         except BenchmarkError as error:
-            print(f"nnunet-ext bench: {error}")
+            print(f"nnunet-ext bench: {error}", file=sys.stderr)  # the output of `bench list` is a script
             return 1
 
     return safe
@@ -117,7 +118,8 @@ def _init(arguments: argparse.Namespace) -> int:
     if budget is None:
         print(
             f"nnunet-ext bench init: there is no budget {arguments.budget!r}; choose from "
-            f"{', '.join(matrices.BUDGETS)}, or name one as 5epochs_10iterations for trainers of your own"
+            f"{', '.join(matrices.BUDGETS)}, or name one as 5epochs_10iterations for trainers of your own",
+            file=sys.stderr,
         )
         return 2
     matrix = new.matrix(
@@ -130,6 +132,9 @@ def _init(arguments: argparse.Namespace) -> int:
         budget,
     )
     path = matrices.write(arguments.folder, matrix)
+    for data in matrix.datasets:
+        if data.folds:
+            print(f"{data.name}: of these folds its split has {', '.join(map(str, data.folds))}")
     print(f"{path}: {len(matrix.all_folds())} folds, {budget.title}")
     return 0
 

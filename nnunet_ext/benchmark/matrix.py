@@ -62,6 +62,8 @@ class Dataset:
     configuration: str
     plans: str
     protocol: str
+    folds: tuple[int, ...] = ()
+    """The folds of its split, where that has not all of the matrix's, as official splits have one; else empty."""
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,26 @@ class Matrix:
             configurations.setdefault((data.name, data.plans), {})[data.configuration] = None
         return [Plan(name, plans, tuple(needed)) for (name, plans), needed in configurations.items()]
 
+    def folds_on(self, dataset: str) -> tuple[int, ...]:
+        """The folds that every network trains on the data set of this name."""
+        return next(data.folds for data in self.datasets if data.name == dataset) or self.folds
+
     def all_folds(self) -> list[Fold]:
         """Every training; the first fold of each network comes first, so that a mistake shows early."""
         return [
             Fold(data, trainer + self.budget.trainer_suffix, fold)
             for fold in self.folds
             for data in self.datasets
+            if fold in self.folds_on(data.name)
             for trainer in self.trainers
         ]
 
     def all_evaluations(self) -> list[Evaluation]:
         """One per network and data set whose protocol is not nnU-Net's."""
         return [
-            Evaluation(tuple(Fold(data, trainer + self.budget.trainer_suffix, fold) for fold in self.folds))
+            Evaluation(
+                tuple(Fold(data, trainer + self.budget.trainer_suffix, fold) for fold in self.folds_on(data.name))
+            )
             for data in self.datasets
             if data.protocol != NNUNET_PROTOCOL
             for trainer in self.trainers
@@ -175,7 +184,11 @@ def write(folder: Path, matrix: Matrix) -> Path:
         raise BenchmarkError(
             f"{path} holds another matrix; edit it, or give another folder (results stay where they are)."
         )
-    write_text(path, json.dumps(asdict(matrix), indent=2) + "\n")
+    content = asdict(matrix)
+    for data in content["datasets"]:
+        if not data["folds"]:
+            del data["folds"]
+    write_text(path, json.dumps(content, indent=2) + "\n")
     return path
 
 
@@ -191,14 +204,14 @@ def read(folder: Path) -> Matrix:
     try:
         matrix = Matrix(
             budget=Budget(**content["budget"]),
-            datasets=tuple(Dataset(**data) for data in content["datasets"]),
+            datasets=tuple(Dataset(**data | {"folds": _unique(data.get("folds", ()))}) for data in content["datasets"]),
             trainers=_unique(content["trainers"]),
             folds=_unique(content["folds"]),
         )
         check(matrix)
     except KeyError as error:
         raise BenchmarkError(f"{path} lacks {error}.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise BenchmarkError(f"{path}: {error}.") from error
     return matrix
 
@@ -213,6 +226,8 @@ def check(matrix: Matrix) -> None:
             raise ValueError(
                 f"the data set {data.name!r} with id {data.id!r} is none; nnU-Net names it Dataset004_Name"
             )
+        if not set(data.folds) <= set(matrix.folds) or matrix.folds_on(data.name) != (data.folds or matrix.folds):
+            raise ValueError(f"the folds of {data.name} must be some of the matrix's, and the same in all its entries")
         if data.configuration == "3d_cascade_fullres":
             raise ValueError("a cascade needs the predictions of its 3d_lowres first; train 3d_lowres or 3d_fullres")
     names = [(name, "trainer") for name in matrix.trainers]

@@ -1,8 +1,10 @@
 """A new matrix, from what a user types."""
 
+import json
 from collections.abc import Sequence
 
 from nnunet_ext import _startup
+from nnunet_ext.benchmark import plan as planning
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.folders import nnunet_folder
 from nnunet_ext.benchmark.matrix import Budget, Dataset, Matrix, check
@@ -43,8 +45,9 @@ def matrix(
             demo_trainers.check(trainer + budget.trainer_suffix)
         except DemoError as error:
             raise BenchmarkError(str(error)) from error
-    found = tuple(_dataset(text, configuration, plans, protocol) for text in datasets)
-    made = Matrix(budget, found, tuple(dict.fromkeys(trainers)), tuple(dict.fromkeys(folds)))
+    wanted = tuple(dict.fromkeys(folds))
+    found = tuple(_dataset(text, configuration, plans, protocol, wanted) for text in datasets)
+    made = Matrix(budget, found, tuple(dict.fromkeys(trainers)), wanted)
     try:
         check(made)
     except ValueError as error:
@@ -52,13 +55,28 @@ def matrix(
     return made
 
 
-def _dataset(text: str, configuration: str, plans: str, protocol: str) -> Dataset:
+def _dataset(text: str, configuration: str, plans: str, protocol: str, folds: tuple[int, ...]) -> Dataset:
     name, *own = text.split(":")
     if len(own) > 2:
         raise BenchmarkError(f"{text!r} is no data set; give its number or name, as 4, 4:2d or 4:2d:PROTOCOL.")
     name = _name(name)
     own = [*own, "", ""]
-    return Dataset(int(name[7:10]), name, own[0] or configuration, plans, own[1] or protocol)
+    return Dataset(int(name[7:10]), name, own[0] or configuration, plans, own[1] or protocol, _fewer(name, folds))
+
+
+def _fewer(name: str, folds: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of `folds` that the data set's split has, () for all; where there is no split yet, nnU-Net makes five."""
+    splits = nnunet_folder("nnUNet_preprocessed") / name / planning.SPLITS
+    if not splits.is_file():
+        return ()
+    try:
+        n_splits = len(json.loads(splits.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BenchmarkError(f"{splits} cannot be read: {error}.") from error
+    there = tuple(fold for fold in folds if fold < n_splits)
+    if not there:
+        raise BenchmarkError(f"{splits} has the folds 0 to {n_splits - 1}, and none of those that the matrix wants.")
+    return () if there == folds else there
 
 
 def _name(name_or_number: str) -> str:

@@ -31,7 +31,7 @@ def run(benchmark: Path, job: str, device: str, on_failure: str) -> tuple[int, s
     try:
         with nnunet.environment(**nnunet.workers()):  # before nnU-Net is imported, which reads them then
             if isinstance(step, matrices.Plan):
-                plan(step, matrix.folds)
+                plan(step, matrix.folds_on(step.dataset))
             elif isinstance(step, matrices.Fold):
                 train(benchmark, step, device)
             else:

@@ -62,10 +62,18 @@ def run(benchmark: Path, options: Options, say: Callable[[str], None]) -> bool:
     try:
         with Lock(benchmark / RUN_LOCK):
             if options.dry_run:
-                return _start_snakemake(benchmark, unfinished(benchmark, matrix, failed_too=True), options)
+                return _dry_run(benchmark, matrix, options, say)
             return _run(benchmark, matrix, options, say)
     except LockedError as error:
         raise BenchmarkError(f"This benchmark is at work already: {error}.") from error
+
+
+def _dry_run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str], None]) -> bool:
+    steps = unfinished(benchmark, matrix, failed_too=True)
+    plans = [plan for plan in matrix.all_plans() if not ended_file(benchmark, plan.job).exists()]
+    for step in [*plans, *steps]:
+        say(step.job)
+    return _start_snakemake(benchmark, steps, options)
 
 
 def _run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str], None]) -> bool:
@@ -110,7 +118,7 @@ def unfinished(benchmark: Path, matrix: Matrix, failed_too: bool = False) -> lis
         if not done and not failed:
             left.append(step)
     for plan in matrix.all_plans():
-        mark_ended(ended_file(benchmark, plan.job), planning.is_ready(plan, matrix.folds))
+        mark_ended(ended_file(benchmark, plan.job), planning.is_ready(plan, matrix.folds_on(plan.dataset)))
     return left
 
 

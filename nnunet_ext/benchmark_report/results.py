@@ -126,19 +126,18 @@ def collect(matrix: Matrix, results: Path) -> list[DataSetResults]:
 
 
 def _data_set(matrix: Matrix, results: Path, data: Dataset) -> DataSetResults:
+    folds = matrix.folds_on(data.name)
     folders = {trainer: model_folder(matrix, results, data, trainer) for trainer in matrix.trainers}
     description = _description([*folders.values()])
     evaluation = f"evaluation_{data.protocol}.csv"
     by_protocol = any(
-        (folder / f"fold_{fold}" / "validation" / evaluation).is_file()
-        for folder in folders.values()
-        for fold in matrix.folds
+        (folder / f"fold_{fold}" / "validation" / evaluation).is_file() for folder in folders.values() for fold in folds
     )
     scores: dict[str, pd.DataFrame] = {}
     problems: dict[str, dict[int, str]] = {}
     for trainer, folder in folders.items():
         frames, problems[trainer] = [], {}
-        for fold in matrix.folds:
+        for fold in folds:
             try:
                 frame = _fold_scores(folder / f"fold_{fold}" / "validation", evaluation, by_protocol, description)
                 frames.append(frame.assign(fold=fold))
@@ -146,7 +145,7 @@ def _data_set(matrix: Matrix, results: Path, data: Dataset) -> DataSetResults:
                 problems[trainer][fold] = str(reason)
         scores[trainer] = pd.concat(frames) if frames else pd.DataFrame(columns=["fold", *COLUMNS])
         _check_overlap(scores[trainer], data, trainer)
-    for trainer, missing in _missing_values(scores, matrix.folds).items():
+    for trainer, missing in _missing_values(scores, folds).items():
         for fold, lacks in missing.items():
             problems[trainer].setdefault(fold, lacks)
     return DataSetResults(
@@ -158,10 +157,10 @@ def _data_set(matrix: Matrix, results: Path, data: Dataset) -> DataSetResults:
             trainer: Cell(
                 trainer=trainer,
                 folder=folder,
-                folds=matrix.folds,
+                folds=folds,
                 missing=dict(sorted(problems[trainer].items())),
                 scores=scores[trainer],
-                trainings={fold: training.read(folder / f"fold_{fold}") for fold in matrix.folds},
+                trainings={fold: training.read(folder / f"fold_{fold}") for fold in folds},
             )
             for trainer, folder in folders.items()
         },

@@ -1,6 +1,7 @@
 """matrix.json: what `nnunet-ext bench init` writes, and what is refused."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_init_writes_the_format_that_reports_read(tmp_path: Path, run: Run) -> N
 
     again = run(*init, "--datasets", "999", "--trainers", *trainers, env=environment)
     assert again.returncode == 1
-    assert "holds another matrix" in again.stdout
+    assert "holds another matrix" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_init_refuses_with_one_sentence(
     for variable, folder in tiny_dataset(tmp_path).items():
         monkeypatch.setenv(variable, folder)
     assert cli.main(["bench", "init", str(tmp_path / "bench"), *arguments]) == 1
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert sentence in printed
     assert len(printed.splitlines()) == 1
     assert not (tmp_path / "bench" / "matrix.json").exists()
@@ -97,13 +98,13 @@ def test_a_budget_of_trainers_of_the_users_own(tmp_path: Path, run: Run) -> None
     # None of ours has such an ending.
     done = run(*init, "--trainers", "nnUNetTrainerLKMUNet", env=environment)
     assert done.returncode == 1
-    assert "nnU-Net finds no trainer called nnUNetTrainerLKMUNet_5epochs_10iterations" in done.stdout
+    assert "nnU-Net finds no trainer called nnUNetTrainerLKMUNet_5epochs_10iterations" in done.stderr
 
 
 def test_an_unknown_budget_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init = ["bench", "init", str(tmp_path / "b"), "--datasets", "999", "--trainers", "nnUNetTrainer"]
     assert cli.main([*init, "--budget", "10epochs"]) == 2
-    assert "no budget '10epochs'; choose from full, 5epochs, 20epochs" in capsys.readouterr().out
+    assert "no budget '10epochs'; choose from full, 5epochs, 20epochs" in capsys.readouterr().err
 
 
 def test_full_protocol_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +116,35 @@ def test_full_protocol_is_the_default(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [fold.job for fold in matrix.all_folds()] == [
         f"Dataset999_Tiny/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_{number}" for number in range(5)
     ]
+
+
+def test_an_official_split_of_one_fold_beside_cross_validations(benchmark: Benchmark, capsys) -> None:
+    """What `nnunet-ext convert` leaves of AMOS22 and REFUGE2; nnU-Net would draw the other folds at random."""
+    split = {"train": ["a"], "val": ["b"]}
+    for name, n_folds in (("Dataset821_AMOS22CT", 1), ("Dataset824_Synapse", 5)):
+        folder = Path(os.environ["nnUNet_preprocessed"], name)
+        folder.mkdir()
+        (folder / "splits_final.json").write_text(json.dumps([split] * n_folds))
+    new = benchmark.folder.with_name("new")
+    command = [
+        "bench",
+        "init",
+        str(new),
+        "--trainers",
+        "nnUNetTrainer",
+        "--datasets",
+        "821",
+        "824:2d:word",
+        "821:2d:amos",
+    ]
+    assert cli.main(command) == 0
+    assert "Dataset821_AMOS22CT: of these folds its split has 0\n" in capsys.readouterr().out
+    matrix = matrices.read(new)
+    assert [data.folds for data in matrix.datasets] == [(0,), (), (0,)]
+    assert [fold.dataset.id for fold in matrix.all_folds()] == [821, 824, 821, 824, 824, 824, 824]
+    assert [len(evaluation.folds) for evaluation in matrix.all_evaluations()] == [5, 1]
+    assert cli.main([*command, "--folds", "1", "2"]) == 1
+    assert "has the folds 0 to 0, and none of those" in capsys.readouterr().err
 
 
 def test_one_plan_for_all_configurations_and_networks_of_a_data_set(benchmark: Benchmark) -> None:
@@ -137,6 +167,7 @@ def _without(part: str) -> Callable[[dict[str, Any]], None]:
         (_without("budget"), "lacks 'budget'"),
         (lambda content: content.update(folds=[]), "names no folds"),
         (lambda content: content.update(folds=["all"]), "'all' is no fold"),
+        (lambda content: content["datasets"][0].update(folds=[5]), "the folds of Dataset004_Hippocampus must be some"),
         (lambda content: content["datasets"][0].update(id=5), "'Dataset004_Hippocampus' with id 5 is none"),
         (lambda content: content["datasets"][0].update(plans="a__b"), "'a__b' is no plans name"),
         (lambda content: content.update(trainers=["../x"]), "'../x' is no trainer"),

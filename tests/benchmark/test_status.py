@@ -86,7 +86,7 @@ def test_without_a_matrix_or_folders_one_sentence(
     benchmark: Benchmark, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cli.main(["bench", "status", str(benchmark.folder.parent)]) == 1
-    assert "holds no matrix.json" in capsys.readouterr().out
+    assert "holds no matrix.json" in capsys.readouterr().err
     monkeypatch.delenv("nnUNet_results")
     assert cli.main(["bench", "status", str(benchmark.folder)]) == 1
-    assert capsys.readouterr().out.startswith("nnunet-ext bench: nnUNet_results is not set")
+    assert capsys.readouterr().err.startswith("nnunet-ext bench: nnUNet_results is not set")

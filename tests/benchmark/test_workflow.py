@@ -20,6 +20,9 @@ def test_steps_begin_in_the_order_of_the_matrix(benchmark: Benchmark, monkeypatc
     (benchmark.folder / matrices.FILE).unlink()
     matrices.write(benchmark.folder, matrix)
     monkeypatch.setattr(workflow, "find", lambda _: "true")
+    said: list[str] = []
+    assert workflow.run(benchmark.folder, Options(device="cpu", dry_run=True), say=said.append)
+    assert said == [step.job for step in matrix.all_steps()]
     assert workflow.run(benchmark.folder, Options(device="cpu"), say=print) is False, "nothing was trained"
     order = [step.job for step in matrix.all_steps()]
     order.insert(-2, order.pop(-2))  # as soon as the folds of the network are there

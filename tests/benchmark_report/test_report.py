@@ -152,6 +152,17 @@ def test_networks_that_miss_the_same_folds_stand_together(bench: Bench) -> None:
     check_latex((out / "report.tex").read_text())
 
 
+def test_data_set_with_folds_of_its_own(bench: Bench) -> None:
+    """An official split of one fold, in a matrix of five, is whole with that one."""
+    bench.data["folds"] = [0]
+    bench.write_matrix()
+    out = write(bench)
+    row = table(out, "scores", "Dice")[LKM]
+    assert (row["folds"], row["cases"], row["SD of folds"]) == ("1/1 folds", "2", "")
+    assert f"folds 0, 1, 2, 3, 4 (of {DATASET}: 0)" in (out / "report.md").read_text()
+    assert not (out / "tables" / "missing.csv").exists()
+
+
 def test_fold_that_lacks_a_case_does_not_count(bench: Bench) -> None:
     only = {"case_001": {"head": 0.9, "tail": 0.9}}  # case_006 was lost
     write_summary(bench.fold(LKM, 1) / "validation" / "summary.json", only)
