@@ -173,9 +173,12 @@ def _table(summary: dict[str, Any], metrics: tuple[str, ...]) -> "Table":
     )
     table.add_column("class")
     for metric in known:
-        table.add_column(metric if units[metric] == "1" else f"{metric} [{units[metric]}]", justify="right")
+        unit = "" if units[metric] == "1" else f" [{units[metric]}]"
+        table.add_column(metric + unit, justify="right", overflow="fold")
     rows = {**summary["mean"], "mean of foreground classes": summary["foreground_mean"]}
     for name, numbers in rows.items():
+        if numbers.keys().isdisjoint(known):  # a protocol of whole images has only counts of its classes
+            continue
         table.add_row(name, *(_words(numbers.get(metric, "")) for metric in known))
     if not summary["complete"]:
         table.caption = f"INCOMPLETE, cases not scored: {len(summary['failed_cases'])}"

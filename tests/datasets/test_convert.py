@@ -61,7 +61,12 @@ def remove_image(source: Path) -> str:
 def cut_image(source: Path) -> str:
     file = source / "imagesTr" / "word_0003.nii.gz"
     file.write_bytes(file.read_bytes()[:3000])
-    return "word_0003: EOFError"
+    return "word_0003: imagesTr/word_0003.nii.gz is not readable (EOFError"
+
+
+def damage_label(source: Path) -> str:
+    (source / "labelsTr" / "word_0003.nii.gz").write_bytes(b"an error page of the server")
+    return "word_0003: labelsTr/word_0003.nii.gz is not readable (ImageFileError"
 
 
 def empty_label(source: Path) -> str:
@@ -71,7 +76,7 @@ def empty_label(source: Path) -> str:
     return "word_0003: the label map holds nothing but background"
 
 
-SPOILERS = [spoil_labels, remove_label, remove_image, cut_image, empty_label]
+SPOILERS = [spoil_labels, remove_label, remove_image, cut_image, damage_label, empty_label]
 
 
 def finished(done: Done) -> set[str]:

@@ -264,6 +264,7 @@ def test_incomplete_folds_are_named(trained: Path, capsys: pytest.CaptureFixture
         (["flare22", "ref", "ref", "--dataset-json", "good.json"], "no tolerance for the label 'Anterior'"),
         (["amos", "ref", "ref", "--dataset-json", "good.json", "--classes", "liver"], "There is no class 'liver'"),
         (["word", "ref", "ref", "--dataset-json", "good.json", "--tolerance", "2"], "only amos takes --tolerance"),
+        (["amos", "ref", "ref", "--dataset-json", "good.json", "--tolerance", "-1"], "0 mm or more, not -1"),
         (["nnunet", "ref", "ref", "-np", "0"], "-np must be 1 or more, not 0"),
         (["nnunet", "ref", "ref", "--results", "ref"], "--results names the model's own folders"),
         (["nnunet", "--results", "ref"], "is no trained model of nnU-Net"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nnunet_ext.evaluation.case import Case
+from nnunet_ext.evaluation.errors import EvaluationError
 from nnunet_ext.evaluation.labels import Labels
 from nnunet_ext.evaluation.metrics.overlap import count, dice
 from nnunet_ext.evaluation.metrics.surfels import surface_dice
@@ -31,6 +32,8 @@ class AMOS(Protocol):
         tolerance: float = TOLERANCE_MM,
     ) -> None:
         super().__init__(labels, classes)
+        if not tolerance >= 0:
+            raise EvaluationError(f"The tolerance must be 0 mm or more, not {tolerance:g}.")
         self.tolerance = tolerance
         self.notes += [
             f"The tolerance of NSD is {tolerance:g} mm for every organ: the challenge's own is not public.",
