@@ -133,7 +133,8 @@ def _curves(context: Context, pictures: Path) -> list[Block]:
     if not figures.learning_curves(list(context.results.cells.values()), target):
         return ["No training log was found."]
     caption = (
-        "Dice and loss on nnU-Net's validation patches, a line for each fold that was begun; nothing is averaged. "
+        "Dice and loss on nnU-Net's validation patches, a line for each fold that was begun; folds are not averaged. "
+        f"Of trainings with more than {figures.EVERY_EPOCH} epochs, a point is the mean of neighbouring epochs. "
         "Losses of trainers with another loss function are on another scale."
     )
     return [Figure(target, context.caption(caption))]
@@ -147,17 +148,22 @@ def _cases(context: Context, pictures: Path, hidden: bool) -> list[Block]:
         return ["No network has all folds."]
     metric = results.metrics[0]
     blocks: list[Block] = []
+    problems: dict[str, str] = {}
     for cell in results.complete:
         target = pictures / f"{context.name('cases', cell.trainer)}.png"
         problem = overlays.draw(results, cell, metric, target)
-        if problem and problem not in blocks:
-            blocks.append(problem)
-        elif not problem:
+        if problem:
+            problems[cell.trainer] = problem
+        else:
             caption = (
                 f"{cell.trainer}: its best, median and worst case by {metric.name}, in the slice where reference and "
                 "prediction differ most."
             )
             blocks.append(Figure(target, context.caption(caption)))
+    if problems:
+        first = next(iter(problems.values()))
+        where = "" if set(problems.values()) == {first} else "for the first of them, "
+        blocks.append(f"The cases of {', '.join(problems)} could not be drawn: {where}{first}.")
     return blocks
 
 

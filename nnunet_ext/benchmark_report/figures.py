@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
@@ -12,12 +13,17 @@ from nnunet_ext.benchmark_report import statistics
 from nnunet_ext.benchmark_report.context import label
 from nnunet_ext.benchmark_report.results import Cell, Metric
 from nnunet_ext.benchmark_report.statistics import Ranking
+from nnunet_ext.benchmark_report.training import Training
 from nnunet_ext.demo.trainers import STOCK
 
 DPI = 110
 STOCK_COLOUR = "#d1700a"
 COLOUR = "#0b5fa5"
 PANELS_IN_A_ROW = 4
+EVERY_EPOCH = 200
+"""Learning curves of more epochs are drawn through means, as their noise would hide them."""
+POINTS = 100
+"""Of such a curve, at most."""
 
 
 def box_plots(cells: list[Cell], metric: Metric, target: Path) -> None:
@@ -95,12 +101,10 @@ def learning_curves(cells: list[Cell], target: Path) -> bool:
         for training in cell.trainings.values():
             if not training.epochs:
                 continue
-            epochs = [epoch + 1 for epoch in training.epochs]
-            marker = "." if len(epochs) < 3 else ""
-            values = list(training.epochs.values())
-            style = {"color": colour, "marker": marker, "linewidth": 0.9, "alpha": 0.8}
-            dice.plot(epochs, [epoch.pseudo_dice for epoch in values], label=name, **style)
-            loss.plot(epochs, [epoch.validation_loss for epoch in values], **style)
+            curve = _curve(training)
+            style = {"color": colour, "marker": "." if len(curve) < 3 else "", "linewidth": 0.9, "alpha": 0.8}
+            dice.plot(curve["epoch"], curve["dice"], label=name, **style)
+            loss.plot(curve["epoch"], curve["loss"], **style)
             name = None  # one entry of the legend for all folds
     dice.set(xlabel="epoch", ylabel="Dice, validation patches", ylim=(0, 1))
     loss.set(xlabel="epoch", ylabel="loss, validation patches")
@@ -110,6 +114,15 @@ def learning_curves(cells: list[Cell], target: Path) -> bool:
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(target, dpi=DPI)
     return True
+
+
+def _curve(training: Training) -> pd.DataFrame:
+    """The columns epoch, dice and loss."""
+    rows = [(number + 1, epoch.pseudo_dice, epoch.validation_loss) for number, epoch in training.epochs.items()]
+    curve = pd.DataFrame(rows, columns=["epoch", "dice", "loss"])
+    if len(curve) <= EVERY_EPOCH:
+        return curve
+    return curve.groupby(np.arange(len(curve)) // math.ceil(len(curve) / POINTS)).mean()
 
 
 def _plain(axes: Any) -> None:

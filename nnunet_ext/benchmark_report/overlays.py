@@ -12,10 +12,10 @@ from nnunet_ext.evaluation.labels import foreground
 
 
 def draw(results: DataSetResults, cell: Cell, metric: Metric, target: Path) -> str | None:
-    """Draw one line of pictures for each of the three cases; returns why not, or None if it is done."""
+    """Draw one line of pictures for each of the three cases; returns why not, in a clause, or None if it is done."""
     raw = os.environ.get("nnUNet_raw")
     if not raw:
-        return "nnUNet_raw is not set, so that the images could not be drawn."
+        return "nnUNet_raw is not set"
     cases = chosen(cell, metric)
     stock = results.cells.get(STOCK)
     beside = stock if stock is not None and stock.complete and cell.trainer != STOCK else None
@@ -25,7 +25,7 @@ def draw(results: DataSetResults, cell: Cell, metric: Metric, target: Path) -> s
     ]
     absent = [path for row in rows for path in (row.image, *row.labels.values()) if not path.is_file()]
     if absent:
-        return f"{absent[0]} is not there, so that the cases of {cell.trainer} could not be drawn."
+        return f"{absent[0]} is not there"
     names = value_names(foreground(results.description["labels"]))
     credit = ", ".join(
         str(results.description[key]) for key in ("reference", "licence", "license") if results.description.get(key)
@@ -33,7 +33,7 @@ def draw(results: DataSetResults, cell: Cell, metric: Metric, target: Path) -> s
     try:
         figures.overlays(rows, names, credit, target, figures.most_disagreement)
     except RuntimeError as error:  # SimpleITK's
-        return f"The cases of {cell.trainer} could not be drawn ({str(error).strip().splitlines()[-1]})."
+        return str(error).strip().splitlines()[-1]
     return None
 
 

@@ -1,6 +1,7 @@
 """Reports on made-up matrices, whose numbers are known."""
 
 import json
+import math
 import re
 import shutil
 import statistics
@@ -9,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nnunet_ext.benchmark_report import main
+from nnunet_ext.benchmark_report import figures, main
+from nnunet_ext.benchmark_report.training import Epoch, Training
 from nnunet_ext.cli import main as command
 
 from .synthetic import DATASET, LKM, MLLA, STOCK, Bench, table, write_log, write_summary
@@ -196,6 +198,16 @@ def test_cost(whole: Path) -> None:
     assert float(row["hours per fold"]) == 3
     assert float(row["peak GPU memory, GiB"]) == 5
     assert float(row["resumed folds"]) == 1
+
+
+def test_long_learning_curves_are_drawn_without_their_noise() -> None:
+    noise = {number: Epoch(pseudo_dice=0.5 + 0.1 * (-1) ** number) for number in range(1000)}
+    noise[1].pseudo_dice = math.nan
+    curve = figures._curve(Training(noise))
+    assert len(curve) == 100
+    assert (curve["epoch"].iloc[0], curve["epoch"].iloc[-1]) == (5.5, 995.5)
+    assert curve["dice"].iloc[1:].to_numpy() == pytest.approx(0.5)
+    assert len(figures._curve(Training({number: Epoch() for number in range(200)}))) == 200
 
 
 def test_missing_job_files(bench: Bench) -> None:
