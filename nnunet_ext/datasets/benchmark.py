@@ -61,6 +61,8 @@ class Benchmark:
     regions_class_order: tuple[int, ...] | None = None
     folds: Callable[[Path], list[Fold]] | None = None
     """Makes the folds from the folder labelsTr, instead of nnU-Net's five random ones."""
+    n_cases: tuple[int, int] | None = None
+    """Training (with validation) and test cases of the whole download, where no list names them."""
     password: bytes | None = None
     """Published password of the archive."""
     empty_allowed: bool = False

@@ -45,7 +45,7 @@ def finish(
     records = {case.name: building.record(case) or {} for case in done}
     folder = building.folder
     folds = splits.folds(benchmark, done, folder / "labelsTr")
-    warnings = _warnings(done, records, benchmark)
+    warnings = _too_few(cases, benchmark) + _warnings(done, records, benchmark)
     if folds:
         write_text(folder / splits.FILE, splits.to_json(folds))
     else:
@@ -65,6 +65,18 @@ def finish(
     describe.write_dataset_json(folder, benchmark, building.target.name, split, n_training)
     building.finish()
     return Summary(n_training, len(done) - n_training, len(folds), warnings)
+
+
+def _too_few(cases: Sequence[Case], benchmark: Benchmark) -> list[str]:
+    n_test = sum(case.part == "test" for case in cases)
+    found = len(cases) - n_test, n_test
+    if benchmark.n_cases in (None, found):
+        return []
+    return [
+        "the source holds {} training and {} test cases, the whole download {} and {}".format(
+            *found, *benchmark.n_cases
+        )
+    ]
 
 
 def _warnings(

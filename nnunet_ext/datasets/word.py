@@ -45,5 +45,6 @@ WORD = Benchmark(
     find=_find,
     remarks="Label 12 is both adrenal glands together.",
     reader="NibabelIOWithReorient",
+    n_cases=(120, 30),
     password=b"word@uestc",  # as published beside the download
 )

@@ -58,6 +58,13 @@ def test_download_becomes_a_dataset(name: str, converted: Converted, verify: Cal
     assert all(citation in licence for citation in BENCHMARKS[name].citations)
 
 
+def test_part_of_a_download_without_a_list_is_noted(converted: Converted) -> None:
+    done = converted("word")
+    note = "the source holds 8 training and 2 test cases, the whole download 120 and 30"
+    assert f"Note: {note}" in done.output
+    assert done.json("conversion.json")["warnings"] == [note]
+
+
 def labels_of(file: Path) -> dict[tuple[float, ...], int]:
     """The value at each foreground voxel's place in mm."""
     image = nib.load(file)
