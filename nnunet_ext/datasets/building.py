@@ -31,6 +31,8 @@ class Building:
         self.target = raw / name
         self.folder = raw / f".{name}.part"
         self.unpacked = self.folder / "unpacked"
+        self.lock = raw / f".{name}.lock"
+        """Held by the conversion at work: two would write into one folder, perhaps with other splits."""
 
     def begin(self, settings: Mapping[str, object]) -> bool:
         """Make the folder, or go on with the one that is there; returns whether one of other settings was removed."""

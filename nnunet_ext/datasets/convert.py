@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_ext import __version__
+from nnunet_ext.benchmark.locks import Lock, LockedError
 from nnunet_ext.datasets.benchmark import Benchmark, Case
 from nnunet_ext.datasets.building import Building
 from nnunet_ext.datasets.check import Geometry
@@ -54,10 +55,17 @@ def convert(request: Request, raw: Path, reporter: Reporter) -> Result:
         ConvertError: if the source is not the benchmark's, or the dataset cannot be made.
         OSError: if the disk does not let us.
     """
+    building = Building(raw, f"Dataset{request.dataset_id:03d}_{request.benchmark.folder}")
+    try:
+        with Lock(building.lock):
+            return _convert(request, building, reporter)
+    except LockedError as error:
+        raise ConvertError(f"{building.target.name} is being converted already: {error}.") from error
+
+
+def _convert(request: Request, building: Building, reporter: Reporter) -> Result:
     benchmark = request.benchmark
-    name = f"Dataset{request.dataset_id:03d}_{benchmark.folder}"
-    _check_free(request.dataset_id, name, raw)
-    building = Building(raw, name)
+    _check_free(request.dataset_id, building.target)
     # What another run left can be used if it converted the same cases in the same way.
     settings = {
         "version": __version__,
@@ -92,12 +100,12 @@ def raw_folder() -> Path:
     return folder
 
 
-def _check_free(dataset_id: int, name: str, raw: Path) -> None:
+def _check_free(dataset_id: int, target: Path) -> None:
     from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
-    if (raw / name).exists():
-        raise ConvertError(f"{raw / name} is there already: delete it, or choose another number with -d.")
-    others = [str(other) for other in find_candidate_datasets(dataset_id) if other != name]
+    if target.exists():
+        raise ConvertError(f"{target} is there already: delete it, or choose another number with -d.")
+    others = [str(other) for other in find_candidate_datasets(dataset_id) if other != target.name]
     if others:
         raise ConvertError(f"The number {dataset_id} belongs to {', '.join(others)}: choose another with -d.")
 

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import nibabel as nib
 import pytest
 
+from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.datasets import organs
+from nnunet_ext.datasets.building import Building
 
 from .conftest import Convert, Done
 from .downloads import DOWNLOADS, Pair, synapse
@@ -340,6 +342,16 @@ def test_amos_of_another_release(convert: Convert, tmp_path: Path) -> None:
     assert "is not AMOS22's: KeyError: 'training'" in convert("amos22-ct", tmp_path / "amos").output
     (tmp_path / "amos" / "dataset.json").unlink()
     assert "holds no dataset.json" in convert("amos22-ct", tmp_path / "amos").output
+
+
+def test_two_conversions_at_a_time(source: Path, convert: Convert, tmp_path: Path) -> None:
+    raw = tmp_path / "nnUNet_raw"
+    with Lock(Building(raw, "Dataset827_WORD").lock):
+        done = convert("word", source, "--split", "crossval")
+    assert done.code == 1
+    assert "Dataset827_WORD is being converted already" in done.output
+    assert list(raw.iterdir()) == []
+    assert convert("word", source).code == 0
 
 
 def test_a_dataset_that_is_there_is_left_alone(source: Path, convert: Convert) -> None:
