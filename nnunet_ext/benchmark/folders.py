@@ -1,8 +1,8 @@
 """nnU-Net's folders and the benchmark's own."""
 
-import os
 from pathlib import Path
 
+from nnunet_ext import folders
 from nnunet_ext.benchmark.errors import BenchmarkError
 
 RUN_LOCK = "run.lock"
@@ -11,13 +11,7 @@ RUN_LOCK = "run.lock"
 
 def nnunet_folder(variable: str) -> Path:
     """The folder that nnU-Net's `variable` names, absolute; BenchmarkError if it is not set or not there."""
-    value = os.environ.get(variable)
-    if not value:
-        raise BenchmarkError(f"{variable} is not set; name nnU-Net's folder: export {variable}=/your/folder")
-    folder = Path(value).absolute()
-    if not folder.is_dir():
-        raise BenchmarkError(f"{variable} names {value}, which is not a folder; make it or correct the variable.")
-    return folder
+    return folders.nnunet_folder(variable, BenchmarkError)
 
 
 def failure_file(benchmark: Path, job: str) -> Path:

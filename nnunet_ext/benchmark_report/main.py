@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ext.benchmark import matrix as matrices
+from nnunet_ext.benchmark.folders import nnunet_folder
 from nnunet_ext.benchmark.matrix import Budget, Matrix
 from nnunet_ext.benchmark_report import content, html, latex, markdown
 from nnunet_ext.benchmark_report import results as scores
@@ -31,7 +32,7 @@ def write(folder: Path, out: Path, without_images: Collection[int] = ()) -> Path
         without_images: ids of data sets of which no image may be shown.
 
     Raises:
-        ReportError: the matrix or its results are not there, or something is missing here.
+        BenchmarkError: the matrix or its results are not there, or something is missing here.
     """
     if find_spec("jinja2") is None:
         raise ReportError("The report needs the package jinja2: pip install 'nnunet-ext[report]'.")
@@ -39,13 +40,11 @@ def write(folder: Path, out: Path, without_images: Collection[int] = ()) -> Path
     unknown = sorted(set(without_images) - {data.id for data in matrix.datasets})
     if unknown:
         raise ReportError(f"The matrix has no data set {unknown[0]}; leave it out of --without-images.")
-    results = os.environ.get("nnUNet_results")
-    if not results:
-        raise ReportError("nnUNet_results is not set; let it name the folder that the matrix was trained into.")
+    results = nnunet_folder("nnUNet_results")
     if out.exists() and not out.is_dir():
         raise ReportError(f"{out} is a file; give --out a folder.")
-    check_trainers(matrix, Path(results))
-    found = scores.collect(matrix, Path(results))
+    check_trainers(matrix, results)
+    found = scores.collect(matrix, results)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
         _make(matrix, found, Path(made), without_images)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.datasets.errors import ConvertError
+from nnunet_ext.folders import nnunet_folder
 from nnunet_ext.interrupt import sigterm_interrupts
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def _default_processes() -> int:
 
 
 def _convert(request: "Request") -> int:
-    from nnunet_ext.datasets.convert import convert, raw_folder
+    from nnunet_ext.datasets.convert import convert
     from nnunet_ext.demo.progress import Reporter
 
     reporter = Reporter()
-    result = convert(request, raw_folder(), reporter)
+    result = convert(request, nnunet_folder("nnUNet_raw", ConvertError), reporter)
     for name, reason in list(result.failed.items())[:FAILURES_SHOWN]:
         reporter.say(f"Failed: {name}: {reason}")
     if len(result.failed) > FAILURES_SHOWN:

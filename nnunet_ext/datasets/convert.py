@@ -1,6 +1,5 @@
 """A benchmark's download becomes an nnU-Net raw dataset."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -87,17 +86,6 @@ def _convert(request: Request, building: Building, reporter: Reporter) -> Result
         return result
     finally:
         building.abandon()
-
-
-def raw_folder() -> Path:
-    """nnUNet_raw; ConvertError if the variable is not set or names no folder."""
-    value = os.environ.get("nnUNet_raw")
-    if not value:
-        raise ConvertError("The variable nnUNet_raw is not set: it names the folder that the dataset goes to.")
-    folder = Path(value)
-    if not folder.is_dir():
-        raise ConvertError(f"The variable nnUNet_raw names {folder}, which is no folder.")
-    return folder
 
 
 def _check_free(dataset_id: int, target: Path) -> None:

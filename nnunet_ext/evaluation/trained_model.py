@@ -1,12 +1,12 @@
 """The folds of a trained model, as nnU-Net leaves them, and the cases each of them should have predicted."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.evaluation.errors import EvaluationError
 from nnunet_ext.evaluation.evaluate import find_cases
+from nnunet_ext.folders import nnunet_folder
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,7 @@ def read_trained_model(folder: Path) -> TrainedModel:
             f"{folder} is no trained model of nnU-Net ({type(error).__name__}: {error}); give the folder "
             "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION."
         ) from error
-    preprocessed = os.environ.get("nnUNet_preprocessed")
-    if not preprocessed:
-        raise EvaluationError("Set nnUNet_preprocessed: --results takes the references and the splits from there.")
-    data = Path(preprocessed) / dataset
+    data = nnunet_folder("nnUNet_preprocessed", EvaluationError) / dataset
     folder_of_references = data / "gt_segmentations"
     references = find_cases(folder_of_references)
     splits = _splits(data / "splits_final.json")
