@@ -69,10 +69,15 @@ def run(benchmark: Path, options: Options, say: Callable[[str], None]) -> bool:
 
 
 def _dry_run(benchmark: Path, matrix: Matrix, options: Options, say: Callable[[str], None]) -> bool:
-    steps = unfinished(benchmark, matrix, failed_too=True)
+    again = [matrix.find(job) for job in options.rerun]
+    left = unfinished(benchmark, matrix, failed_too=True)
+    every: list[Fold | Evaluation] = [*matrix.all_folds(), *matrix.all_evaluations()]
+    steps = [step for step in every if step in left or step in again]
+    for step in steps:
+        mark_ended(ended_file(benchmark, step.job), False)
     plans = [plan for plan in matrix.all_plans() if not ended_file(benchmark, plan.job).exists()]
-    for step in [*plans, *steps]:
-        say(step.job)
+    for one in [*plans, *steps]:
+        say(one.job)
     return _start_snakemake(benchmark, steps, options)
 
 

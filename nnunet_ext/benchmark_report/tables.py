@@ -22,7 +22,7 @@ def missing(results: list[DataSetResults], budget: Budget) -> Table | None:
         return None
     return Table(
         name="missing",
-        caption=f"Not everything of this matrix ({budget.title}) is there. These networks have no numbers, and the "
+        caption=f"Not everything of this matrix, {budget.title}, is there. These networks have no numbers, and the "
         "statistics leave them out, because a mean over fewer folds or cases is a mean over other patients.",
         columns=[Column("data set"), Column("missing", words=3), Column("networks", words=5)],
         rows=rows,

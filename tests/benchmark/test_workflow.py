@@ -12,6 +12,16 @@ from nnunet_ext.benchmark.workflow import Options
 from .conftest import Benchmark
 
 
+def test_dry_run_names_what_would_be_done(benchmark: Benchmark) -> None:
+    pytest.importorskip("snakemake", reason="needs Snakemake: pip install nnunet-ext[bench]")
+    benchmark.finish(0)
+    plan, done, *left = [step.job for step in benchmark.matrix.all_steps()]
+    for rerun, expected in (([], [plan, *left]), ([done], [plan, done, *left])):
+        said: list[str] = []
+        assert workflow.run(benchmark.folder, Options(device="cpu", dry_run=True, rerun=rerun), say=said.append)
+        assert said == expected
+
+
 def test_steps_begin_in_the_order_of_the_matrix(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in the last network shows in the first round of folds, not after all folds of the others."""
     pytest.importorskip("snakemake", reason="needs Snakemake: pip install nnunet-ext[bench]")
@@ -20,9 +30,6 @@ def test_steps_begin_in_the_order_of_the_matrix(benchmark: Benchmark, monkeypatc
     (benchmark.folder / matrices.FILE).unlink()
     matrices.write(benchmark.folder, matrix)
     monkeypatch.setattr(workflow, "find", lambda _: "true")
-    said: list[str] = []
-    assert workflow.run(benchmark.folder, Options(device="cpu", dry_run=True), say=said.append)
-    assert said == [step.job for step in matrix.all_steps()]
     assert workflow.run(benchmark.folder, Options(device="cpu"), say=print) is False, "nothing was trained"
     order = [step.job for step in matrix.all_steps()]
     order.insert(-2, order.pop(-2))  # as soon as the folds of the network are there
