@@ -134,7 +134,7 @@ def _init(arguments: argparse.Namespace) -> int:
     path = matrices.write(arguments.folder, matrix)
     for data in matrix.datasets:
         if data.folds:
-            print(f"{data.name}: of these folds its split has {', '.join(map(str, data.folds))}")
+            print(f"{data.name}: fold {', '.join(map(str, data.folds))} only, as its split has no other of these")
     print(f"{path}: {len(matrix.all_folds())} folds, {budget.title}")
     return 0
 

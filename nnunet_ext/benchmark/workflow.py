@@ -1,4 +1,7 @@
-"""Running the matrix with Snakemake: what is not done, in the matrix's order, in places that Snakemake chooses."""
+"""Running the matrix with Snakemake: what is not done, in places that Snakemake chooses.
+
+On one machine the steps begin in the matrix's order. To SLURM Snakemake submits many at once, in any order.
+"""
 
 import os
 import shlex

@@ -43,7 +43,9 @@ def document(
 
 def _overview(matrix: Matrix, results: list[DataSetResults]) -> list[Block]:
     folds = ", ".join(map(str, matrix.folds))
-    folds += "".join(f" (of {data.name}: {', '.join(map(str, data.folds))})" for data in matrix.datasets if data.folds)
+    folds += "".join(
+        f" ({data.name}: fold {', '.join(map(str, data.folds))} only)" for data in matrix.datasets if data.folds
+    )
     suffix = matrix.budget.trainer_suffix
     blocks: list[Block] = [
         f"Networks: {len(matrix.trainers)}; data sets: {len(results)}; {matrix.budget.title}; folds {folds}. "

@@ -138,7 +138,7 @@ def test_an_official_split_of_one_fold_beside_cross_validations(benchmark: Bench
         "821:2d:amos",
     ]
     assert cli.main(command) == 0
-    assert "Dataset821_AMOS22CT: of these folds its split has 0\n" in capsys.readouterr().out
+    assert "Dataset821_AMOS22CT: fold 0 only, as its split has no other of these\n" in capsys.readouterr().out
     matrix = matrices.read(new)
     assert [data.folds for data in matrix.datasets] == [(0,), (), (0,)]
     assert [fold.dataset.id for fold in matrix.all_folds()] == [821, 824, 821, 824, 824, 824, 824]

@@ -161,7 +161,7 @@ def test_data_set_with_folds_of_its_own(bench: Bench) -> None:
     out = write(bench)
     row = table(out, "scores", "Dice")[LKM]
     assert (row["folds"], row["cases"], row["SD of folds"]) == ("1/1 folds", "2", "")
-    assert f"folds 0, 1, 2, 3, 4 (of {DATASET}: 0)" in (out / "report.md").read_text()
+    assert f"folds 0, 1, 2, 3, 4 ({DATASET}: fold 0 only)" in (out / "report.md").read_text()
     assert not (out / "tables" / "missing.csv").exists()
 
 
