@@ -47,13 +47,13 @@ def _add(
 
 
 def _safely(command: Command) -> Command:
-    """The command, which prints the sentence of a BenchmarkError instead of a traceback."""
+    """The command, which prints what the user can act on instead of a traceback."""
 
     @wraps(command)
     def safe(arguments: argparse.Namespace) -> int:
         try:
             return command(arguments)
-        except BenchmarkError as error:
+        except (BenchmarkError, OSError) as error:  # the latter of a disk that is full or may not be written
             print(f"nnunet-ext bench: {error}", file=sys.stderr)  # the output of `bench list` is a script
             return 1
 

@@ -107,6 +107,15 @@ def test_an_unknown_budget_is_wrong_usage(tmp_path: Path, capsys: pytest.Capture
     assert "no budget '10epochs'; choose from full, 5epochs, 20epochs" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for variable, folder in tiny_dataset(tmp_path).items():
+        monkeypatch.setenv(variable, folder)
+    (tmp_path / "file").touch()
+    init = ["bench", "init", str(tmp_path / "file" / "b"), "--datasets", "999", "--trainers", "nnUNetTrainer"]
+    assert cli.main(init) == 1
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_full_protocol_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, folder in tiny_dataset(tmp_path).items():
         monkeypatch.setenv(variable, folder)
