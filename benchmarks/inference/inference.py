@@ -3,7 +3,8 @@
     python benchmarks/inference/inference.py            writes results.json after each case, prints the table
     python benchmarks/inference/inference.py --quick    the same on small images, writes nothing
 
-Started again, it goes on with the cases that results.json lacks, if it is of the same versions, cores and cap.
+Started again, it goes on with the cases that results.json lacks, if that is of the same versions, cores and cap. Delete
+that file to measure anew.
 
 Networks are tiny and have random weights: what is measured is all but the network. Needs ../shared/data for the real
 images, or leaves them out.
