@@ -1,7 +1,10 @@
 """`nnunet-ext predict` against `nnUNetv2_predict`: the same models and images, in one run.
 
-    python benchmarks/inference/inference.py            writes results.json, prints the table; minutes
+    python benchmarks/inference/inference.py            writes results.json after each case, prints the table
     python benchmarks/inference/inference.py --quick    the same on small images, writes nothing
+
+Started again, it goes on with the cases that results.json lacks, if that is of the same versions, cores and cap. Delete
+that file to measure anew.
 
 Networks are tiny and have random weights: what is measured is all but the network. Needs ../shared/data for the real
 images, or leaves them out.
@@ -26,11 +29,15 @@ from watch import Cost, watch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from nnunet_ext.files import write_text  # noqa: E402
 from nnunet_ext.versions import versions  # noqa: E402
 from tests.helpers.models import write_model  # noqa: E402
 from tests.helpers.tiny import tiny_plans  # noqa: E402
 
+RESULTS = Path(__file__).with_name("results.json")
 REAL = ROOT.parent / "shared" / "data" / "Hippocampus_MSD04" / "imagesTr"
+MOST_SECONDS = 900
+"""What takes longer is killed."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +169,14 @@ def measure(case: Case, folder: Path, cap_gib: float) -> dict[str, Any]:
     costs: dict[str, Cost] = {}
     for name, command in commands(model, folder / "images", folder / "out", cap_gib).items():
         log = folder / f"{len(costs)}.log"
-        costs[name] = watch(command, environment, log, cap_gib)
+        costs[name] = watch(command, environment, log, cap_gib, MOST_SECONDS)
         print(f"| {case.name} | `{name}` | {line(costs[name])} |", flush=True)  # noqa: T201 - a script
         if costs[name].ended.startswith("exit"):
             print(log.read_text()[-2000:], file=sys.stderr)  # noqa: T201
     labels = [len(np.unique(_labels(file))) for file in (folder / "out" / "ours").glob("*.nii.gz")]
     return {
         "case": case.name,
+        "date": datetime.date.today().isoformat(),
         "same_labels": same(folder / "out"),
         "labels_found": max(labels, default=0),
         "costs": {name: cost.rounded() for name, cost in costs.items()},
@@ -191,20 +199,30 @@ def main() -> None:
     numbered = enumerate(QUICK if arguments.quick else FULL)
     wanted = [case for number, case in numbered if arguments.only is None or number in arguments.only]
     cases = [case for case in wanted if case.shape or REAL.is_dir()]
-    rows = []
-    for case in cases:
-        with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as folder:
-            rows.append(measure(case, Path(folder), arguments.cap))
-    report = {
-        "date": datetime.date.today().isoformat(),
+    same: dict[str, Any] = {
         "cores": len(os.sched_getaffinity(0)),
         "cap_gib": arguments.cap,
         "versions": versions(("nnunet-ext", "nnunetv2", "torch", "numpy", "scipy", "scikit-image", "SimpleITK")),
-        "rows": rows,
     }
-    if not arguments.quick and arguments.only is None:
-        Path(__file__).with_name("results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2))  # noqa: T201
+    writes = not arguments.quick and arguments.only is None
+    rows = earlier_rows(same) if writes else []
+    for case in cases:
+        if case.name in {row["case"] for row in rows}:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(case, Path(folder), arguments.cap))
+        if writes:
+            write_text(RESULTS, json.dumps(same | {"rows": rows}, indent=2) + "\n")
+    print(json.dumps(same | {"rows": rows}, indent=2))  # noqa: T201
+
+
+def earlier_rows(same: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cases that results.json has, if what it was measured with is the same."""
+    try:
+        report = json.loads(RESULTS.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return list(report["rows"]) if same == {name: report.get(name) for name in same} else []
 
 
 if __name__ == "__main__":

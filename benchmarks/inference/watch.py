@@ -1,5 +1,6 @@
 """What a command costs: seconds, memory of all its processes, files without a name."""
 
+import contextlib
 import os
 import re
 import signal
@@ -34,8 +35,10 @@ class Cost:
         return {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
-def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, cap_gib: float) -> Cost:
-    """Run a command to its end, or kill it when it takes more memory than the cap."""
+def watch(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, cap_gib: float, most_seconds: float
+) -> Cost:
+    """Run a command to its end, or kill it when it takes more memory than the cap, or more time."""
     cost = Cost()
     start = time.monotonic()
     with log.open("wb") as output:
@@ -46,14 +49,19 @@ def watch(command: Sequence[str], environment: Mapping[str, str], log: Path, cap
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             while not ended:
                 _look(process.pid, cost)
-                if cost.peak_gib > cap_gib and not cost.ended:
+                if not cost.ended and cost.peak_gib > cap_gib:
                     cost.ended = f"killed at {cap_gib:g} GiB"
-                    os.killpg(process.pid, signal.SIGKILL)
+                elif not cost.ended and time.monotonic() - start > most_seconds:
+                    cost.ended = f"killed after {most_seconds:g} s"
+                if cost.ended:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
                 time.sleep(POLL_SECONDS)
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         finally:
             for pid in _of_session(process.pid):  # workers of one that was killed; all of them after Ctrl-C
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     process.returncode = os.waitstatus_to_exitcode(status)
     cost.seconds = time.monotonic() - start
     cost.cpu_seconds = usage.ru_utime + usage.ru_stime

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         with staged(arguments.dry_run) as staging:
             _write(model, request, staging / "context", reporter)
             (staging / "context").rename(arguments.dry_run)
-        reporter.say(f"Written: {arguments.dry_run}. Next: docker build --tag {tag} {arguments.dry_run}")
+        command = docker.build_command(arguments.dry_run, tag, request.wheels is not None)
+        reporter.say(f"Written: {arguments.dry_run}. Next: {shlex.join(command)}")
         return 0
     with tempfile.TemporaryDirectory(prefix="nnunet-ext-") as temporary:
         context = Path(temporary, "context")

@@ -1,12 +1,17 @@
-"""Run while an image is built: what prediction needs is there, in the right versions, and the model loads."""
+"""Run while an image is built: what prediction needs is there, in the right versions, and the model loads.
+
+What that computes once, and the kernels for the CPU, stay in the image. Kernels for GPUs are compiled when they run.
+"""
 
 import importlib
 import importlib.metadata
 import sys
 from pathlib import Path
 
-from nnunet_ext.containers import challenges, runtime
+from nnunet_ext.containers import caches, challenges, runtime
 from nnunet_ext.containers.settings import Settings
+
+KERNELS = "nnunet_ext.ops.selective_scan.numba_kernels"
 
 
 def run(home: Path) -> str | None:
@@ -35,5 +40,16 @@ def run(home: Path) -> str | None:
     return None
 
 
+def compile_kernels() -> None:
+    """Compile what networks with a scan need on the CPU, into numba's cache; nothing if numba does not load."""
+    from nnunet_ext.ops.loading import why_not_loaded
+
+    if why_not_loaded(KERNELS, "numba") is None:
+        importlib.import_module(KERNELS).kernels()
+
+
 if __name__ == "__main__":
-    sys.exit(run(Path(challenges.HOME)))
+    if wrong := run(Path(challenges.HOME)):
+        sys.exit(wrong)
+    compile_kernels()
+    caches.keep(Path(challenges.CACHES), Path(challenges.HOME))

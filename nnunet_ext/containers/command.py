@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_ext.containers.challenges import CHALLENGES
 from nnunet_ext.containers.errors import ContainerError, UsageError
+from nnunet_ext.interrupt import sigterm_interrupts
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,7 +61,11 @@ def _test(arguments: argparse.Namespace) -> int:
 
 def _guarded(name: str, work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     try:
-        return work(arguments)
+        with sigterm_interrupts():
+            return work(arguments)
+    except KeyboardInterrupt:
+        print(f"nnunet-ext container {name}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
     except UsageError as error:
         print(f"nnunet-ext container {name}: {error}", file=sys.stderr)
         return 2

@@ -18,8 +18,11 @@ from nnunet_ext.containers.settings import Settings
 from nnunet_ext.containers.wheel import write_wheel
 from nnunet_ext.sharing.export import write_model
 
-DEFAULT_BASE = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
-"""Python 3.11, torch, and the C compiler that Triton's kernels need."""
+DEFAULT_BASE = "pytorch/pytorch:2.11.0-cuda12.6-cudnn9-runtime"
+"""Python 3.12 with its headers, torch for GPUs from 2018 on, and the C compiler that Triton's kernels need.
+
+PyTorch's runtime images have a compiler since December 2025 (https://github.com/pytorch/pytorch/pull/170235).
+"""
 PINNED = ("nnunetv2", "dynamic-network-architectures")
 """What a prediction depends on besides nnunet_ext and torch: the image gets the versions that are installed here."""
 

@@ -50,6 +50,12 @@ def check() -> None:
         raise ContainerError(f"the Docker engine does not answer ({_last(done.stderr)}): start it, or set DOCKER_HOST")
 
 
+def build_command(context: Path, tag: str, offline: bool) -> list[str]:
+    """The words that build an image; see `build`."""
+    network = ["--network", "none"] if offline else []
+    return ["docker", "build", "--platform", PLATFORM, *network, "--tag", tag, str(context)]
+
+
 def build(context: Path, tag: str, offline: bool, on_line: Callable[[str], None]) -> None:
     """Build an image.
 
@@ -62,8 +68,7 @@ def build(context: Path, tag: str, offline: bool, on_line: Callable[[str], None]
     Raises:
         ContainerError: if it fails; the message holds the end of the output.
     """
-    network = ["--network", "none"] if offline else []
-    command = ["docker", "build", "--platform", PLATFORM, *network, "--tag", tag, str(context)]
+    command = build_command(context, tag, offline)
     lines: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
@@ -74,7 +79,8 @@ def build(context: Path, tag: str, offline: bool, on_line: Callable[[str], None]
                 lines = [*lines[1 - LINES_SHOWN :], line.rstrip()]
                 on_line(line.rstrip())
         except BaseException:
-            process.terminate()
+            process.terminate()  # the engine then ends the build
+            process.wait()
             raise
     if process.returncode != 0:
         raise ContainerError("docker build failed:\n" + "\n".join(lines))
@@ -113,8 +119,13 @@ def save(image: str, file: Path) -> int:
             assert process.stdout is not None
             assert process.stderr is not None
             # The fastest level: CUDA's libraries hardly get smaller by the others, which take several times as long.
-            with gzip.open(part, "wb", compresslevel=1) as packed:
-                shutil.copyfileobj(process.stdout, packed, 1 << 20)
+            try:
+                with gzip.open(part, "wb", compresslevel=1) as packed:
+                    shutil.copyfileobj(process.stdout, packed, 1 << 20)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
             said = process.stderr.read().decode(errors="replace")
         if process.returncode != 0:
             raise ContainerError(f"docker save failed: {_last(said)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnunet_ext import _startup
+from nnunet_ext.containers import caches, challenges
 from nnunet_ext.containers.errors import CaseError
 
 MOST_THREADS = 16
@@ -18,10 +19,12 @@ POOLS = (
 
 
 def prepare() -> None:
-    """Limit the threads, tell nnU-Net of our trainers, and let torch load nothing but weights."""
+    """Limit the threads, restore caches, tell nnU-Net of our trainers, and let torch load nothing but weights."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for pool in POOLS:
         os.environ.setdefault(pool, str(min(MOST_THREADS, usable)))
+    caches.compile_portably()
+    caches.restore(Path(challenges.HOME), Path(challenges.CACHES))
     # nnU-Net asks for everything that a checkpoint holds, code included; this overrules it.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     for name in (

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nnunet_ext.interrupt import sigterm_interrupts
+
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command, with the names that nnUNetv2_predict_from_modelfolder gives its options."""
@@ -42,7 +44,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     _startup.register()  # for a Python that runs no start-up files
     try:
-        return _run(arguments)
+        with sigterm_interrupts():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        print("nnunet-ext predict: interrupted; --continue_prediction goes on with the next case", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"nnunet-ext predict: {error}", file=sys.stderr)
         return 1

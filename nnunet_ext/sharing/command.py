@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from nnunet_ext.interrupt import sigterm_interrupts
+
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands `export` and `import-checkpoint`."""
@@ -70,7 +72,11 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _run(command: str, work: Callable[[], None]) -> int:
     try:
-        work()
+        with sigterm_interrupts():
+            work()
+    except KeyboardInterrupt:
+        print(f"nnunet-ext {command}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"nnunet-ext {command}: {error}", file=sys.stderr)
         return 1

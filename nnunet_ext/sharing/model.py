@@ -105,6 +105,10 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
     """
     if Path(checkpoint_name).name != checkpoint_name or not checkpoint_name.endswith(".pth"):
         raise ValueError(f"the checkpoint is {checkpoint_name!r}, expected a file's name like checkpoint_final.pth")
+    if folder.is_file() and folder.suffix == ".zip":
+        raise ValueError(
+            f"{folder} is a zip: nnUNetv2_install_pretrained_model_from_zip makes a model folder of it, give that"
+        )
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION")
     plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")

@@ -2,11 +2,12 @@
 
 The file `behaviour.json` holds: "image", what `image inspect` prints (absent: no such image); "outputs", files by the
 path below the mounted folder of outputs; the exit codes of "version", "build", "save" and "run"; "says", the last
-words; "seconds", how long a run takes.
+words; "seconds", how long a run takes; "interrupts", the command in whose middle the caller gets SIGTERM.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -60,4 +61,8 @@ elif arguments[:2] == ["container", "run"]:
 else:
     if arguments[0] == "save":
         sys.stdout.buffer.write(b"an image" * 1000)
+        sys.stdout.flush()
+    if arguments[0] == behaviour.get("interrupts"):
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(1)
     leave(arguments[0])

@@ -32,7 +32,7 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_files_for_flare(model: Path, tmp_path: Path) -> None:
+def test_the_files_for_flare(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, wheels = tmp_path / "für FLARE", tmp_path / "wheels"
     wheels.mkdir()
     (wheels / "einops-0.8-py3-none-any.whl").write_bytes(b"a wheel")
@@ -42,6 +42,8 @@ def test_the_files_for_flare(model: Path, tmp_path: Path) -> None:
         assert _build(model, "--target", "flare", "--dry-run", out, "--wheels", wheels, "--disable-tta") == 0
     finally:
         os.umask(before)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"--network none --tag nnunet-ext-flare:latest '{out}'" in said, "a command that a shell takes"
     own = {name for name in _files(out) if re.fullmatch(r"wheels/nnunet_ext-.*-py3-none-any\.whl", name)}
     assert len(own) == 1
     assert _files(out) == own | MODEL_FILES | {

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,18 @@ def test_builds_that_fail(docker: Docker, model: Path, tmp_path: Path, capsys: p
     assert cli.main(["container", "build", *grand_challenge, "--save", str(tmp_path / "image.tar.gz")]) == 1
     assert "docker save failed: no space left on device" in capsys.readouterr().err
     assert not list(tmp_path.glob("*image.tar.gz*"))
+
+
+@pytest.mark.parametrize("step", ["build", "save"])
+def test_an_interruption_leaves_nothing_half_written(
+    step: str, docker: Docker, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker.behave(interrupts=step)
+    arguments = [str(model), "--target", "flare", "--tag", "team", "--save", str(tmp_path / "team.tar.gz")]
+    assert cli.main(["container", "build", *arguments]) == 130
+    assert "interrupted; nothing half-written is left" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*team*"))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_without_an_engine_an_image_or_docker(

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 TRAINER = "nnUNetTrainerLKMUNetTiny"
 BASE = "nnunet-ext-tests:latest"
+TELL_OF_KERNELS = ["--env", "NUMBA_DEBUG_CACHE=1"]
 AGREEMENT = 0.999
 """Share of equal labels: a container sums in another order, with as many threads as there are CPUs."""
 
@@ -122,9 +123,10 @@ def _flare(docker: Docker, nnunet: StockNnUNet, folder: Path) -> None:
     (inputs / "second channel_0001.nii.gz").write_bytes(image.read_bytes())
     (inputs / "photograph_0000.png").write_bytes(b"no volume")
     volumes = ["--volume", f"{inputs}:/workspace/inputs/:ro", "--volume", f"{outputs}:/workspace/outputs/"]
-    start = ["run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp:exec", *volumes]
+    start = ["run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp:exec", *TELL_OF_KERNELS, *volumes]
     done = docker(*start, "team:latest", "/bin/bash", "-c", "sh predict.sh")
     assert done.returncode == 1, done.stderr
+    _compiled_nothing(done.stdout)
     assert {path.name for path in outputs.iterdir()} == {"ein Fäll $1.nii.gz"}, done.stderr
     for name, why in {
         "cut": "cannot be read",
@@ -140,7 +142,14 @@ def _grand_challenge(docker: Docker, nnunet: StockNnUNet, folder: Path) -> None:
     tarball = folder / "model.tar.gz"
     arguments = ["--target", "grand-challenge", "--output", "disc-and-cup", "--model-tarball", tarball]
     docker.container(nnunet, "build", model, *arguments, "--base", BASE, "--wheels", folder / "wheels", "--tag", "gc")
-    assert not docker("run", "--rm", "--network", "none", "--entrypoint", "ls", "gc", "-A", "/tmp").stdout
+    start = ["run", "--rm", "--network", "none", "--read-only"]
+    assert not docker(*start, "--entrypoint", "ls", "gc", "-A", "/tmp").stdout
+    code = (
+        "from nnunet_ext.containers import runtime; runtime.prepare()\n"
+        "from nnunet_ext.ops.selective_scan.numba_kernels import kernels; kernels()"
+    )
+    python = ["--entrypoint", "/opt/nnunet-ext/venv/bin/python", "gc", "-c", code]
+    _compiled_nothing(docker(*start, "--tmpfs", "/tmp:exec", *TELL_OF_KERNELS, *python).stdout)
 
     jobs = folder / "jobs"
     jobs.mkdir()
@@ -159,6 +168,12 @@ def _grand_challenge(docker: Docker, nnunet: StockNnUNet, folder: Path) -> None:
     test[test.index("--output") + 1] = folder / "again"
     said = docker.container(nnunet, *test, fails=True)
     assert "2 of 3 cases pass" in said
+
+
+def _compiled_nothing(said: str) -> None:
+    """The two kernels came out of the image."""
+    assert said.count("[cache] data loaded from") == 2, said
+    assert "saved" not in said
 
 
 def _agree(labels: np.ndarray, expected: Any) -> None:

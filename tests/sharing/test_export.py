@@ -181,6 +181,12 @@ def test_wrong_options(
     _refused([str(model), str(tmp_path / "out"), *options], told, capsys)
 
 
+def test_a_zip_is_no_model_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ein Modell.zip").touch()
+    told = "ein Modell.zip is a zip: nnUNetv2_install_pretrained_model_from_zip makes a model folder of it"
+    _refused([str(tmp_path / "ein Modell.zip"), str(tmp_path / "out")], told, capsys)
+
+
 def test_weights_of_another_network(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plans = json.loads((model / "plans.json").read_text())
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [8, 16, 24]

@@ -3,7 +3,7 @@
 USER 0
 WORKDIR /workspace
 COPY predict.sh /workspace/predict.sh
-RUN /opt/nnunet-ext/venv/bin/python -m nnunet_ext.containers.check && rm -rf /tmp/nnunet-ext
+RUN /opt/nnunet-ext/venv/bin/python -m nnunet_ext.containers.check
 @LABELS@
 ENTRYPOINT []
 CMD ["sh", "predict.sh"]
