@@ -85,7 +85,7 @@ def test_agrees_with_saved_tensor_hooks(network: str) -> None:
 @pytest.mark.parametrize(("spacing", "patch"), [((3, 1, 1), (40, 224, 192)), ((1, 1, 1), (128, 128, 128))])
 def test_lkm_unet_in_3d_trains_in_24_gib(spacing: tuple[float, ...], patch: tuple[int, ...]) -> None:
     estimator = Estimator(PLANNERS["lkm_unet"].trainer, channels=1, classes=14)
-    memory = estimator.memory(architecture(spacing, patch), patch)
+    memory = estimator.memory(architecture(spacing, patch), patch, 2)
     assert 5 * GIB < memory.training(2, patch) < 24 * GIB
     everything_kept = trace(
         lambda: get_network_from_plans(
