@@ -135,7 +135,7 @@ def trace(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cu
 
 def trace_forward(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cuda", "cpu"] = "cuda") -> Memory:
     """The least that the network needs: without `Memory.extra`, which takes most of the time of `trace`; see there."""
-    with Shapes():
+    with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in build().parameters())
     voxels = batch.images * prod(batch.patch)
     # In autocast each weight is kept in fp16 too.

@@ -4,9 +4,9 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
-from torch.utils._pytree import tree_iter, tree_map_only
+
+from nnunet_ext.planning.live_bytes import tensors
 
 VIEWS = (
     "view _unsafe_view detach alias transpose t permute expand select slice split split_with_sizes unbind unsqueeze "
@@ -37,7 +37,12 @@ class Shapes(FakeTensorMode):
             return super().dispatch(func, types, args, kwargs)
         with in_kernel_invocation_manager(self):
             result = func(*args, **kwargs)
-        return tree_map_only(Tensor, lambda x: x if isinstance(x, FakeTensor) else FakeTensor(self, x, device), result)
+        if isinstance(result, list | tuple):
+            return type(result)(self._fake(part, device) for part in result)
+        return self._fake(result, device)
+
+    def _fake(self, result: Any, device: torch.device) -> Any:
+        return result if isinstance(result, FakeTensor) else FakeTensor(self, result, device)
 
 
 @functools.cache
@@ -51,11 +56,10 @@ def _is_simple(func: Any) -> bool:
 def _common_device(args: Any, kwargs: Any) -> torch.device | None:
     """Of an operator's fake tensors; None if there are none, or others, whose values PyTorch may want to know."""
     device = None
-    for leaf in tree_iter((args, kwargs)):
-        if isinstance(leaf, Tensor):
-            if not isinstance(leaf, FakeTensor) or leaf.constant is not None:
-                return None
-            if device is not None and leaf.fake_device != device:
-                return None
-            device = leaf.fake_device
+    for tensor in tensors((*args, *kwargs.values())):
+        if not isinstance(tensor, FakeTensor) or tensor.constant is not None:
+            return None
+        if device is not None and tensor.fake_device != device:
+            return None
+        device = tensor.fake_device
     return device
