@@ -13,8 +13,11 @@ import io
 import os
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from tests.planning import datasets
 
@@ -51,32 +54,31 @@ def rows(names: dict[str, str]) -> Any:
     from nnunet_ext.planning.memory import GIB
     from nnunet_ext.planning.planner import PLANNERS
 
-    for network, planner_class in PLANNERS.items():
-        for dataset, folder in names.items():
-            estimator = None
-            for target in TARGETS:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    planner = planner_class(folder, target)
-                    # The topologies of smaller targets come again.
-                    estimator = planner.estimator = estimator or planner.estimator
-                    planner.plan_experiment()
-                for name, plan in planner.plans["configurations"].items():
-                    if "patch_size" not in plan:
-                        continue
-                    patch, image = plan["patch_size"], plan["median_image_size_in_voxels"]
-                    memory = planner.estimator.memory(plan["architecture"], patch)
-                    yield {
-                        "network": network,
-                        "dataset": dataset,
-                        "gpu_gib": target,
-                        "configuration": name,
-                        "patch": "x".join(map(str, patch)),
-                        "batch": plan["batch_size"],
-                        "image": "x".join(str(round(side)) for side in image),
-                        "parameters": memory.parameters,
-                        "training_gib": round(memory.training(plan["batch_size"], patch) / GIB, 2),
-                        "covered": all(side >= size for side, size in zip(patch, image, strict=True)),
-                    }
+    estimator = None
+    for network, dataset, target in tqdm([*product(PLANNERS, names, TARGETS)], unit="plan", disable=None):
+        with contextlib.redirect_stdout(io.StringIO()):
+            planner = PLANNERS[network](names[dataset], target)
+            if target != TARGETS[0] and estimator is not None:  # topologies of smaller targets come again
+                planner.estimator = estimator
+            estimator = planner.estimator
+            planner.plan_experiment()
+        for name, plan in planner.plans["configurations"].items():
+            if "patch_size" not in plan:
+                continue
+            patch, image = plan["patch_size"], plan["median_image_size_in_voxels"]
+            memory = planner.estimator.memory(plan["architecture"], patch, plan["batch_size"])
+            yield {
+                "network": network,
+                "dataset": dataset,
+                "gpu_gib": target,
+                "configuration": name,
+                "patch": "x".join(map(str, patch)),
+                "batch": plan["batch_size"],
+                "image": "x".join(str(round(side)) for side in image),
+                "parameters": memory.parameters,
+                "training_gib": round(memory.training(plan["batch_size"], patch) / GIB, 2),
+                "covered": all(side >= size for side, size in zip(patch, image, strict=True)),
+            }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The memory of a trainer's network for any plan; topologies that were seen before need no new step."""
+"""The memory of a trainer's network for any plan; what was traced before is not traced again."""
 
 import json
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.architectures.topology import downsampling_factors
-from nnunet_ext.planning.memory import Memory, inference, trace
+from nnunet_ext.planning.memory import Memory, add_backward, inference, trace_forward
+from nnunet_ext.planning.shapes import Shapes
 from nnunet_ext.planning.training_step import Batch
 from nnunet_ext.trainers.base import ExtTrainer
 
 IMAGES = {2: 16, 3: 2}
-"""Of the batch that is traced, by the number of axes; the cost does not depend on it."""
+"""Of the batch whose forward pass is traced, by the number of axes; the cost does not depend on it."""
 
 
 class Estimator:
@@ -31,7 +31,8 @@ class Estimator:
         self.channels = channels
         self.classes = classes
         self._networks: dict[str, Any] = {}
-        self._memories: dict[str, Memory] = {}
+        self._least: dict[str, Memory] = {}
+        self._memories: dict[tuple[str, tuple[int, ...], int], Memory] = {}
 
     def network(self, architecture: dict[str, Any]) -> Any:
         """The network for a plan's `architecture`, of fake tensors; the same object for the same plan.
@@ -41,22 +42,31 @@ class Estimator:
         """
         key = self._key(architecture)
         if key not in self._networks:
-            with FakeTensorMode():
+            with Shapes():
                 self._networks[key] = self.build(architecture)
         return self._networks[key]
 
-    def memory(self, architecture: dict[str, Any], patch: Sequence[int]) -> Memory:
-        """What the network needs; traced with this patch, if the topology is new.
+    def memory(self, architecture: dict[str, Any], patch: Sequence[int], images: int) -> Memory:
+        """What the network needs, from a step with exactly such a batch; it also bounds larger batches.
 
         Raises:
             ValueError: the network cannot have this topology, or be trained on this patch.
         """
+        least = self.least(architecture, patch)
+        key = self._key(architecture), tuple(patch), images
+        if key not in self._memories:
+            batch = Batch(images, self.channels, tuple(patch), self.scales(architecture))
+            self._memories[key] = add_backward(least, lambda: self.build(architecture), batch)
+        return self._memories[key]
+
+    def least(self, architecture: dict[str, Any], patch: Sequence[int]) -> Memory:
+        """`memory` without what the backward pass takes on top; traced with this patch, if the topology is new."""
         self.network(architecture).check_patch_size(patch)
         key = self._key(architecture)
-        if key not in self._memories:
+        if key not in self._least:
             batch = Batch(IMAGES[len(patch)], self.channels, tuple(patch), self.scales(architecture))
-            self._memories[key] = trace(lambda: self.build(architecture), batch)
-        return self._memories[key]
+            self._least[key] = trace_forward(lambda: self.build(architecture), batch)
+        return self._least[key]
 
     def inference(self, architecture: dict[str, Any], patch: Sequence[int], image: Sequence[int]) -> float:
         """Bytes that the prediction of an image of that size takes, see `memory.inference`."""

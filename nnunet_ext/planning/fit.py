@@ -14,8 +14,8 @@ def warning(trainer: "ExtTrainer", available: int) -> str | None:
     """What to say before a training that is estimated to need more than `available` bytes; None if it fits."""
     configuration = trainer.configuration_manager
     estimator = Estimator(type(trainer), trainer.num_input_channels, trainer.label_manager.num_segmentation_heads)
-    memory = estimator.memory(configuration.configuration["architecture"], configuration.patch_size)
-    needed = memory.training(trainer.batch_size, configuration.patch_size)
+    architecture, patch = configuration.configuration["architecture"], configuration.patch_size
+    needed = estimator.memory(architecture, patch, trainer.batch_size).training(trainer.batch_size, patch)
     if needed <= available:
         return None
     name = trainer.plans_manager.dataset_name

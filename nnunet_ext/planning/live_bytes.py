@@ -1,12 +1,22 @@
 """How many bytes of tensors are alive while code runs, with real tensors or with fake ones, which have only a shape."""
 
 import weakref
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+
+
+def tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Those among an operator's arguments or results: tensors, lists of them, and other things."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors(value)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -25,16 +35,17 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator and count the storages that are new in its result."""
-        self._watch((args, kwargs), counted=False)
-        result = func(*args, **(kwargs or {}))
-        self._watch(result, counted=True)
+        if func is torch.ops.prim.device.default:  # of fake tensors, at least twice for each operator
+            return func(*args)
+        kwargs = kwargs or {}
+        self._watch(tensors((*args, *kwargs.values())), counted=False)
+        result = func(*args, **kwargs)
+        self._watch(tensors((result,)), counted=True)
         return result
 
-    def _watch(self, tree: Any, counted: bool) -> None:
-        for leaf in tree_iter(tree):
-            if not isinstance(leaf, Tensor):
-                continue
-            storage = leaf.untyped_storage()
+    def _watch(self, found: Iterator[Tensor], counted: bool) -> None:
+        for tensor in found:
+            storage = tensor.untyped_storage()
             key = storage._cdata
             if key in self._watched:
                 continue

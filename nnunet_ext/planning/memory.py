@@ -1,21 +1,21 @@
 """How much memory a network needs, as a function of patch and batch size.
 
 For one topology (strides, kernels, channels) what a step keeps grows in proportion to the voxels of the batch, on top
-of the weights' copies. A step on fake tensors gives the proportion, and every patch and batch of that topology has its
-estimate without another step.
+of the weights' copies: one forward pass on fake tensors gives the proportion for every patch and batch. What the
+backward pass takes on top follows no such law; what is to fit has a step of its own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.ops import triton_runtime
 from nnunet_ext.planning.live_bytes import LiveBytes
+from nnunet_ext.planning.shapes import Shapes
 from nnunet_ext.planning.training_step import Batch, autocast, fake_backward, fake_forward
 
 GIB = 2**30
@@ -41,10 +41,11 @@ class Law:
 
 @dataclass(frozen=True)
 class Extra:
-    """What the backward pass takes on top of what is kept, of which it frees more and more: an upper bound.
+    """What the backward pass takes on top of what is kept, of which it frees more and more.
 
-    It grows no faster than the batch: layers that recompute do so in parts of limited size. So it is at most what was
-    seen for a larger batch, or that in proportion to the voxels.
+    For a larger batch than the one that was traced it is at most that in proportion to the voxels, as layers that
+    recompute do so in parts of limited size. For a smaller one the same is assumed, which can be too little: until the
+    layers that take most for themselves it has freed less. So what is to fit is traced itself.
     """
 
     voxels: int
@@ -105,7 +106,7 @@ def inference(build: Callable[[], nn.Module], channels: int, patch: Sequence[int
         patch: the plan's patch size.
         image: size of the preprocessed image, which nnU-Net pads to the patch.
     """
-    with triton_runtime.assumed(), FakeTensorMode(), torch.device("cuda"):
+    with triton_runtime.assumed(), Shapes(), torch.device("cuda"):
         network = build().eval()
         with torch.no_grad(), autocast("cuda"), LiveBytes() as live:
             outputs = network(torch.empty(1, channels, *patch))
@@ -123,16 +124,28 @@ def trace(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cu
 
     Args:
         build: makes the network in training mode.
-        batch: the shapes; those of a large batch make good estimates for smaller ones.
+        batch: the shapes.
         device_type: "cuda" with fp16 autocast and the Triton kernels, no GPU needed; or "cpu" with float32.
 
     Raises:
         ValueError: the network cannot run on such a patch.
     """
-    with FakeTensorMode():
+    return add_backward(trace_forward(build, batch, device_type), build, batch, device_type)
+
+
+def trace_forward(build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cuda", "cpu"] = "cuda") -> Memory:
+    """The least that the network needs: without `Memory.extra`, which takes most of the time of `trace`; see there."""
+    with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in build().parameters())
     voxels = batch.images * prod(batch.patch)
     # In autocast each weight is kept in fp16 too.
     fixed = 2 * parameters if device_type == "cuda" else 0
     kept = Law(fixed, (fake_forward(build, batch, device_type) - fixed) / voxels)
-    return Memory(parameters, batch.channels, kept, Extra(voxels, fake_backward(build, batch, device_type)))
+    return Memory(parameters, batch.channels, kept, Extra(voxels, 0))
+
+
+def add_backward(
+    least: Memory, build: Callable[[], nn.Module], batch: Batch, device_type: Literal["cuda", "cpu"] = "cuda"
+) -> Memory:
+    """What `trace` returns, from what `trace_forward` did, perhaps with another batch."""
+    return replace(least, extra=Extra(batch.images * prod(batch.patch), fake_backward(build, batch, device_type)))

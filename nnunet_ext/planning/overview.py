@@ -96,7 +96,7 @@ def _resolved(plans: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _row(estimator: Estimator, name: str, configuration: dict[str, Any], plans: str) -> Row:
     patch, batch = tuple(int(side) for side in configuration["patch_size"]), int(configuration["batch_size"])
     architecture = configuration["architecture"]
-    memory = estimator.memory(architecture, patch)
+    memory = estimator.memory(architecture, patch, batch)
     image = [round(side) for side in configuration["median_image_size_in_voxels"]]
     return Row(
         name,

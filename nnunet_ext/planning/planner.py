@@ -96,13 +96,13 @@ class ExtPlanner(ExperimentPlanner):
         arch_kwargs: dict[str, Any],
         arch_kwargs_req_import: tuple[str, ...],
     ) -> float:
-        """The share of the target that a batch of two takes, rounded so that the largest batch uses all of it."""
+        """The share of the target that a batch of two takes, in whole numbers: 1 if it fits, infinity if not."""
         architecture = {"arch_kwargs": arch_kwargs, "_kw_requires_import": arch_kwargs_req_import}
-        images = self._most_images(architecture, patch_size)
-        if images is None or images >= self.UNet_min_batch_size:
-            return self.UNet_min_batch_size / (images or self.UNet_min_batch_size)
+        if self._fits(architecture, patch_size) is not False:
+            return 1
         if arch_kwargs["n_stages"] <= 2:
-            needed = self.estimator.memory(architecture, patch_size).training(self.UNet_min_batch_size, patch_size)
+            smallest = self.UNet_min_batch_size, patch_size
+            needed = self.estimator.memory(architecture, patch_size, self.UNet_min_batch_size).training(*smallest)
             raise ValueError(
                 f"a GPU memory target of {self.UNet_vram_target_GB:g} GiB is too small for {self.network}: batches of "
                 f"{self.UNet_min_batch_size} of its smallest patch here, {'x'.join(map(str, patch_size))}, take "
@@ -126,10 +126,9 @@ class ExtPlanner(ExperimentPlanner):
         architecture, patch = self._grow(
             plan["architecture"], plan["patch_size"], spacing, median_shape[: len(spacing)]
         )
-        images = self._most_images(architecture, patch) or 0
         covered = approximate_n_voxels_dataset * self.max_dataset_covered / np.prod(patch, dtype=np.float64)
         plan["architecture"], plan["patch_size"] = architecture, patch
-        plan["batch_size"] = max(min(images, round(covered)), self.UNet_min_batch_size)
+        plan["batch_size"] = self._batch(architecture, patch, max(round(covered), self.UNet_min_batch_size))
         plan["data_identifier"] = self._shared_identifier(plan) or data_identifier
         return plan
 
@@ -142,13 +141,36 @@ class ExtPlanner(ExperimentPlanner):
         """Where the plans are saved."""
         return Path(nnUNet_preprocessed, self.dataset_name, f"{self.plans_identifier}.json")
 
-    def _most_images(self, architecture: dict[str, Any], patch: Sequence[int]) -> int | None:
-        """The largest batch that fits; None if the network cannot be trained on such a patch."""
+    @property
+    def _limit(self) -> float:
+        """Bytes of the target."""
+        return self.UNet_vram_target_GB * GIB
+
+    def _fits(self, architecture: dict[str, Any], patch: Sequence[int]) -> bool | None:
+        """Whether a batch of two fits; None if the network cannot be trained on such a patch."""
+        two = self.UNet_min_batch_size
         try:
-            memory = self.estimator.memory(architecture, patch)
+            if self.estimator.least(architecture, patch).training(two, patch) > self._limit:
+                return False
+            memory = self.estimator.memory(architecture, patch, two)
         except ValueError:
             return None
-        return memory.most_images(patch, self.UNet_vram_target_GB * GIB)
+        return bool(memory.training(two, patch) <= self._limit)  # numpy's, as the patch is
+
+    def _batch(self, architecture: dict[str, Any], patch: Sequence[int], most: int) -> int:
+        """The largest batch up to `most` that is seen to fit, where a batch of two does.
+
+        From too large a batch, the next one is that which fits if its backward pass takes as much.
+        """
+        two = self.UNet_min_batch_size
+        sure = min(most, self.estimator.memory(architecture, patch, two).most_images(patch, self._limit))
+        images = min(most, self.estimator.least(architecture, patch).most_images(patch, self._limit))
+        while images > sure:
+            memory = self.estimator.memory(architecture, patch, images)
+            if memory.training(images, patch) <= self._limit:
+                return images
+            images = memory.most_images(patch, self._limit)
+        return max(sure, two)
 
     def _grow(
         self, architecture: dict[str, Any], patch: Sequence[int], spacing: Sequence[float], shape: Sequence[float]
@@ -157,7 +179,7 @@ class ExtPlanner(ExperimentPlanner):
 
         Where the network cannot be trained on `patch`, the patch becomes larger than the images: nnU-Net pads them.
         """
-        trainable = self._most_images(architecture, patch) is not None
+        trainable = self._fits(architecture, patch) is not None
         grown = True
         while grown:
             grown = False
@@ -166,12 +188,10 @@ class ExtPlanner(ExperimentPlanner):
                 if patch[axis] >= shape[axis] and trainable:
                     continue
                 larger, wider = self._one_step(architecture, patch, int(axis), spacing)
-                images = self._most_images(larger, wider)
-                if images is None and trainable:
-                    continue
-                if images is None or images >= self.UNet_min_batch_size:
+                fits = self._fits(larger, wider)
+                if fits or (fits is None and not trainable):
                     architecture, patch, grown = larger, wider, True
-                    trainable = images is not None
+                    trainable = fits is not None
                     break
         return architecture, [int(side) for side in patch]
 

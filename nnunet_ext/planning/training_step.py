@@ -14,10 +14,10 @@ from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.ops import triton_runtime
 from nnunet_ext.planning.live_bytes import LiveBytes
+from nnunet_ext.planning.shapes import Shapes
 
 
 class Step(NamedTuple):
@@ -72,7 +72,7 @@ def fake_forward(build: Callable[[], nn.Module], batch: Batch, device_type: str)
     and with the scan that the CPU has.
     """
     on_gpu = device_type == "cuda"
-    with triton_runtime.assumed() if on_gpu else nullcontext(), FakeTensorMode():
+    with triton_runtime.assumed() if on_gpu else nullcontext(), Shapes():
         with torch.device(device_type):
             network = build()
         with autocast("cuda") if on_gpu else nullcontext():
@@ -87,7 +87,7 @@ def fake_backward(build: Callable[[], nn.Module], batch: Batch, device_type: str
     """
     on_gpu = device_type == "cuda"
     kernels, precision = (triton_runtime.assumed(), autocast("cpu")) if on_gpu else (nullcontext(), nullcontext())
-    with kernels, precision, FakeTensorMode():
+    with kernels, precision, Shapes():
         step = run_step(build(), *batch.tensors("cpu"))
     return step.peak - step.kept
 

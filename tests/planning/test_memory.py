@@ -85,7 +85,7 @@ def test_agrees_with_saved_tensor_hooks(network: str) -> None:
 @pytest.mark.parametrize(("spacing", "patch"), [((3, 1, 1), (40, 224, 192)), ((1, 1, 1), (128, 128, 128))])
 def test_lkm_unet_in_3d_trains_in_24_gib(spacing: tuple[float, ...], patch: tuple[int, ...]) -> None:
     estimator = Estimator(PLANNERS["lkm_unet"].trainer, channels=1, classes=14)
-    memory = estimator.memory(architecture(spacing, patch), patch)
+    memory = estimator.memory(architecture(spacing, patch), patch, 2)
     assert 5 * GIB < memory.training(2, patch) < 24 * GIB
     everything_kept = trace(
         lambda: get_network_from_plans(
@@ -99,6 +99,15 @@ def test_lkm_unet_in_3d_trains_in_24_gib(spacing: tuple[float, ...], patch: tupl
         Batch(2, 1, patch, estimator.scales(architecture(spacing, patch))),
     )
     assert everything_kept.training(2, patch) > 24 * GIB  # what recomputation saves
+
+
+def test_a_smaller_patch_may_take_more_in_the_backward_pass() -> None:
+    """Why a plan is traced with its own patch."""
+    estimator = Estimator(PLANNERS["lkm_unet"].trainer, channels=1, classes=3)
+    arch = architecture((1, 1, 1), (64, 64, 64))
+    small, large = (estimator.memory(arch, patch, 2) for patch in ((64, 96, 96), (112, 112, 112)))
+    assert small.extra.seen > 2 * large.extra.seen
+    assert small.kept == large.kept
 
 
 def test_recomputing_in_parts_changes_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:

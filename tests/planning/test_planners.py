@@ -1,9 +1,9 @@
 """Plans for the geometries of the benchmarks, and for geometries that nobody would expect."""
 
+import dataclasses
 import json
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def check(planner: ExtPlanner, target: float) -> None:
         strides = np.prod(configuration.pool_op_kernel_sizes, axis=0)
         assert all(side % step == 0 for side, step in zip(patch, strides, strict=True)), (name, patch, strides)
         assert batch >= 2
-        used = planner.estimator.memory(architecture, patch).training(batch, patch) / GIB
+        used = planner.estimator.memory(architecture, patch, batch).training(batch, patch) / GIB
         assert used <= target, (name, patch, batch)
         image = configuration.configuration["median_image_size_in_voxels"]
         covered = all(side >= size for side, size in zip(patch, image, strict=True))
@@ -77,9 +77,13 @@ def test_every_target_is_used_and_kept(network: str, folders: tuple[Path, Path])
         largest = voxels
 
 
-def _quick(build: Any, batch: Any, device_type: str = "cuda") -> Memory:
-    """In place of steps: the search is what is tested."""
-    return Memory(30_000_000, batch.channels, Law(6e7, 1500.0), Extra(10**6, 10**7))
+def _no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers in place of steps: the search is what is tested."""
+    extra = Extra(10**6, 10**7)
+    monkeypatch.setattr(
+        estimator, "trace_forward", lambda _, batch: Memory(30_000_000, batch.channels, Law(6e7, 1500.0), Extra(1, 0))
+    )
+    monkeypatch.setattr(estimator, "add_backward", lambda least, *_: dataclasses.replace(least, extra=extra))
 
 
 spacings = st.floats(0.2, 10)
@@ -116,7 +120,7 @@ def test_no_fingerprint_is_too_strange(
     folder = tmp_path_factory.mktemp("planned")
     monkeypatch.setenv("nnUNet_raw", str(folder / "raw"))
     monkeypatch.setenv("nnUNet_preprocessed", str(folder / "preprocessed"))
-    monkeypatch.setattr(estimator, "trace", _quick)
+    _no_steps(monkeypatch)
     planner = PLANNERS[network](datasets.write(described, folder / "raw", folder / "preprocessed"), target)
     planner.plan_experiment()
     check(planner, target)
@@ -136,7 +140,7 @@ def test_a_target_too_small_names_the_memory_that_would_do(folders: tuple[Path, 
 def test_channels_under_their_older_name(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     described = datasets.load("hippocampus")
     described["dataset"]["modality"] = described["dataset"].pop("channel_names")
-    monkeypatch.setattr(estimator, "trace", _quick)
+    _no_steps(monkeypatch)
     planner = PLANNERS["mlla_unet"](datasets.write(described, *folders), 8)
     planner.plan_experiment()
     assert planner.estimator.channels == 1
