@@ -303,11 +303,12 @@ def test_an_interruption_leaves_nothing_half_written(
     step: str, docker: Docker, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     docker.behave(interrupts=step)
+    before = signal.getsignal(signal.SIGTERM)
     arguments = [str(model), "--target", "flare", "--tag", "team", "--save", str(tmp_path / "team.tar.gz")]
     assert cli.main(["container", "build", *arguments]) == 130
     assert "interrupted; nothing half-written is left" in capsys.readouterr().err
     assert not list(tmp_path.glob("*team*"))
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_without_an_engine_an_image_or_docker(
