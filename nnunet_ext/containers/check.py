@@ -11,8 +11,6 @@ from pathlib import Path
 from nnunet_ext.containers import caches, challenges, runtime
 from nnunet_ext.containers.settings import Settings
 
-KERNELS = "nnunet_ext.ops.selective_scan.numba_kernels"
-
 
 def run(home: Path) -> str | None:
     """Load the model once, as the container will. A model that comes as a tarball is not there yet.
@@ -42,10 +40,12 @@ def run(home: Path) -> str | None:
 
 def compile_kernels() -> None:
     """Compile what networks with a scan need on the CPU, into numba's cache; nothing if numba does not load."""
-    from nnunet_ext.ops.loading import why_not_loaded
+    from nnunet_ext.ops.selective_scan.numba_cpu import NumbaBackend
 
-    if why_not_loaded(KERNELS, "numba") is None:
-        importlib.import_module(KERNELS).kernels()
+    if NumbaBackend().problem("cpu") is None:
+        from nnunet_ext.ops.selective_scan.numba_kernels import kernels
+
+        kernels()
 
 
 if __name__ == "__main__":

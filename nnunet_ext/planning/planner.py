@@ -101,11 +101,11 @@ class ExtPlanner(ExperimentPlanner):
         if self._fits(architecture, patch_size) is not False:
             return 1
         if arch_kwargs["n_stages"] <= 2:
-            smallest = self.UNet_min_batch_size, patch_size
-            needed = self.estimator.memory(architecture, patch_size, self.UNet_min_batch_size).training(*smallest)
+            two = self.UNet_min_batch_size
+            needed = self.estimator.memory(architecture, patch_size, two).training(two, patch_size)
             raise ValueError(
                 f"a GPU memory target of {self.UNet_vram_target_GB:g} GiB is too small for {self.network}: batches of "
-                f"{self.UNet_min_batch_size} of its smallest patch here, {'x'.join(map(str, patch_size))}, take "
+                f"{two} of its smallest patch here, {'x'.join(map(str, patch_size))}, take "
                 f"{ceil(10 * needed / GIB) / 10:g} GiB"
             )
         return inf
