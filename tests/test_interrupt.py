@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,11 +13,18 @@ from nnunet_ext.interrupt import sigterm_interrupts
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
+@pytest.fixture(autouse=True)
+def default_handler() -> Iterator[None]:
+    """As in a command's process: Snakemake, which other tests call in this process, leaves a handler behind."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def test_sigterm_interrupts_within_only() -> None:
-    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), sigterm_interrupts(), sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_forked_processes_end_by_sigterm() -> None:
