@@ -1,6 +1,8 @@
 """The command `nnunet-ext`: parses, calls the package, prints."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +20,24 @@ from nnunet_ext.sharing import command as sharing
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code: 0 done, 1 something is wrong and was said, 2 wrong usage."""
     arguments = _parser().parse_args(argv)
-    code: int = arguments.run(arguments)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        return 1
     return code
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads what is printed any more, as after `| head`; nothing more is printed then."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """The command `nnunet-ext` as users type it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +45,15 @@ def test_wrong_usage_is_said_in_one_sentence_with_code_2(arguments: list[str], s
     assert done.stdout == ""
     assert done.stderr.startswith("usage: nnunet-ext")
     assert sentence in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["list", "path"])
+def test_nothing_is_said_when_the_reader_leaves(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([COMMAND, command], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_list_prints_every_trainer_whole(run: Run) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -29,7 +28,7 @@ def scans(device: torch.device) -> dict[str, Scan]:
     if why_not_loaded(_MAMBA_SSM, "mamba-ssm") is None:
         reference = importlib.import_module(_MAMBA_SSM).selective_scan_ref
         found[MAMBA_SSM_LOOP] = functools.partial(reference, delta_softplus=True)
-    if importlib.util.find_spec("mambapy") is not None:
+    if why_not_loaded("mambapy.pscan", "mambapy") is None:
         found["mambapy pscan"] = _mambapy
     return found
 

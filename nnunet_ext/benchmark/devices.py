@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from nnunet_ext.benchmark.locks import Lock, LockedError
+from nnunet_ext.locks import Lock, LockedError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_LOOKS = 5.0

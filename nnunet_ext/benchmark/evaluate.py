@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.folders import nnunet_folder
-from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.benchmark.matrix import Evaluation
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.demo.commands import find
+from nnunet_ext.locks import Lock
 
 LOCK = "nnunet_ext_evaluation.lock"
 

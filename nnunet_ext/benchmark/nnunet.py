@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import distribution
 
-from nnunet_ext.benchmark import slurm
+from nnunet_ext import slurm
 
 
 def run(command: str, *arguments: object) -> None:

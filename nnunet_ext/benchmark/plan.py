@@ -8,9 +8,9 @@ from typing import Any
 from nnunet_ext.benchmark import nnunet
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.folders import nnunet_folder
-from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.benchmark.matrix import NNUNET_PLANS, Plan
 from nnunet_ext.files import write_text
+from nnunet_ext.locks import Lock
 
 LOCK = "nnunet_ext_plan.lock"
 SPLITS = "splits_final.json"

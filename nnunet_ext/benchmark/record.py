@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nnunet_ext.benchmark.locks import Owner
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.demo.results import PACKAGES, device_name
 from nnunet_ext.files import write_text
+from nnunet_ext.locks import Owner
 from nnunet_ext.versions import versions
 
 FILE = "nnunet_ext_job.json"

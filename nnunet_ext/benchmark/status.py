@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.benchmark.folders import RUN_LOCK, failure_file
-from nnunet_ext.benchmark.locks import is_held, last_owner
 from nnunet_ext.benchmark.matrix import Fold, Matrix
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.benchmark.step import last_line
+from nnunet_ext.locks import is_held, last_owner
 
 
 @dataclass(frozen=True)

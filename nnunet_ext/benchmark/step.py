@@ -8,9 +8,9 @@ from nnunet_ext.benchmark import nnunet
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.evaluate import evaluate
 from nnunet_ext.benchmark.folders import failure_file, stop_file
-from nnunet_ext.benchmark.locks import LockedError
 from nnunet_ext.benchmark.plan import plan
 from nnunet_ext.benchmark.train import train
+from nnunet_ext.locks import LockedError
 from nnunet_ext.trainers.preemption import EXIT_TRY_AGAIN
 
 ON_FAILURE = ("exit", "go-on", "stop")

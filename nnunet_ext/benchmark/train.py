@@ -10,9 +10,9 @@ from nnunet_ext.benchmark import nnunet
 from nnunet_ext.benchmark import plan as planning
 from nnunet_ext.benchmark.devices import VARIABLE, leased, needs_lease, visible_devices
 from nnunet_ext.benchmark.errors import BenchmarkError
-from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.benchmark.matrix import Fold, Plan
 from nnunet_ext.benchmark.results import FoldResults
+from nnunet_ext.locks import Lock
 from nnunet_ext.trainers.preemption import LeaveAtOnce
 
 logger = logging.getLogger(__name__)

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from nnunet_ext import slurm
 from nnunet_ext.benchmark import matrix as matrices
-from nnunet_ext.benchmark import nnunet, slurm
+from nnunet_ext.benchmark import nnunet
 from nnunet_ext.benchmark import plan as planning
 from nnunet_ext.benchmark.devices import visible_devices
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.evaluate import EvaluationResults
 from nnunet_ext.benchmark.folders import RUN_LOCK, ended_file, failure_file, stop_file
-from nnunet_ext.benchmark.locks import Lock, LockedError, is_held
 from nnunet_ext.benchmark.matrix import Evaluation, Fold, Matrix, Step
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.demo.commands import find
+from nnunet_ext.locks import Lock, LockedError, is_held
 
 SECONDS_BETWEEN_LOOKS = 10.0
 RETRIES = 20

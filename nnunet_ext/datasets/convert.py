@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_ext import __version__
-from nnunet_ext.benchmark.locks import Lock, LockedError
 from nnunet_ext.datasets.benchmark import Benchmark, Case
 from nnunet_ext.datasets.building import Building
 from nnunet_ext.datasets.check import Geometry
@@ -16,6 +15,7 @@ from nnunet_ext.datasets.finish import Summary, finish
 from nnunet_ext.datasets.pool import outcomes_of
 from nnunet_ext.datasets.source import Source
 from nnunet_ext.demo.progress import Reporter
+from nnunet_ext.locks import Lock, LockedError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.benchmark.devices import leased, needs_lease, visible_devices
-from nnunet_ext.benchmark.locks import LockedError
 from nnunet_ext.benchmark.workflow import Options, arguments
+from nnunet_ext.locks import LockedError
 
 from .conftest import Benchmark
 

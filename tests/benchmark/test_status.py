@@ -8,10 +8,10 @@ import pytest
 
 from nnunet_ext import cli
 from nnunet_ext.benchmark.folders import RUN_LOCK, failure_file
-from nnunet_ext.benchmark.locks import Lock, Owner
+from nnunet_ext.locks import Lock, Owner
 
+from ..test_locks import leave_lock
 from .conftest import Benchmark
-from .test_locks import leave_lock
 
 
 def _lines(capsys: pytest.CaptureFixture[str], *command: str) -> list[str]:

@@ -9,9 +9,9 @@ from nnunet_ext.benchmark import matrix as matrices
 from nnunet_ext.benchmark import step
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.folders import failure_file
-from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.benchmark.results import FoldResults
 from nnunet_ext.benchmark.workflow import put_aside
+from nnunet_ext.locks import Lock
 
 from .conftest import Benchmark
 

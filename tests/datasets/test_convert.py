@@ -15,9 +15,9 @@ from typing import NamedTuple
 import nibabel as nib
 import pytest
 
-from nnunet_ext.benchmark.locks import Lock
 from nnunet_ext.datasets import organs
 from nnunet_ext.datasets.building import Building
+from nnunet_ext.locks import Lock
 
 from .conftest import Convert, Done
 from .downloads import DOWNLOADS, Pair, synapse

@@ -8,7 +8,7 @@ from typing import Any
 import one_node
 import pytest
 
-from nnunet_ext.benchmark.locks import last_owner
+from nnunet_ext.locks import last_owner
 
 from .bench import OURS, SECONDS_TO_WAIT, STOCK, Matrix, dice, kill
 from .stock import StockNnUNet

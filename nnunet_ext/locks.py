@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nnunet_ext.benchmark import slurm
+from nnunet_ext import slurm
 
 SECONDS_TO_WRITE = 10.0
 """A lock that is empty for longer was left by a process that died while it wrote its name."""

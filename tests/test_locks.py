@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.benchmark import locks
-from nnunet_ext.benchmark.locks import Lock, LockedError, Owner, is_held, last_owner
+from nnunet_ext import locks
+from nnunet_ext.locks import Lock, LockedError, Owner, is_held, last_owner
 
 # Waits for the lock, and in it reads a number, dawdles and writes the next one; some are killed before they let go.
 WORKER = """
 import os, signal, sys, time
 from pathlib import Path
-from nnunet_ext.benchmark.locks import Lock, LockedError
+from nnunet_ext.locks import Lock, LockedError
 
 folder, dies = Path(sys.argv[1]), sys.argv[2] == "dies"
 while True:
@@ -56,7 +56,7 @@ def test_two_processes_and_one_lock(tmp_path: Path) -> None:
         command = [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from nnunet_ext.benchmark.locks import Lock",
+            "import sys; from pathlib import Path; from nnunet_ext.locks import Lock",
         ]
         command[-1] += "; Lock(Path(sys.argv[1])).__enter__()"
         done = subprocess.run([*command, str(tmp_path / "lock")], capture_output=True, text=True)
