@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _reader_has_left() -> bool:
     """Whether nobody reads what is printed any more, as after `| head`; nothing more is printed then."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True

@@ -47,11 +47,12 @@ def test_wrong_usage_is_said_in_one_sentence_with_code_2(arguments: list[str], s
     assert sentence in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["list", "path"])
-def test_nothing_is_said_when_the_reader_leaves(command: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nothing_is_said_when_the_reader_leaves(unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([COMMAND, command], stdout=writer, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([COMMAND, "path"], stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
 
