@@ -52,13 +52,26 @@ def test_measures_everything_that_runs_here(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize("shape", ["", "1,2", "1,2,3,4,5", "0,2,3", "a,2,3", "-1,2,3"])
 def test_wrong_shapes_are_named(shape: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench-scan", f"--shape={shape}", "--out", str(tmp_path)]) == 2
-    assert f"shape {shape!r} is not understood: give B,D,L" in capsys.readouterr().out
+    assert f"shape {shape!r} is not understood: give B,D,L" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_state_too_large_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench-scan", "--shape", "2,64,16,4096", "--out", str(tmp_path)]) == 2
-    assert "has 4096 states (B,D,L,N); at most 256 are possible" in capsys.readouterr().out
+    assert "has 4096 states (B,D,L,N); at most 256 are possible" in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_or_written_is_named_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench-scan", "--device", "cuda", "--out", str(tmp_path)]) == 2
+    assert "torch sees no cuda here" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["bench-scan", "--device", "cpu", "--out", str(tmp_path / "file" / "new")]) == 1
+    said = capsys.readouterr()
+    assert str(tmp_path / "file") in said.err
+    assert said.out == ""
 
 
 def test_long_loops_are_left_out(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from nnunet_ext.blocks.mamba import StateSpaceModel
 from nnunet_ext.checkpoints import DamagedFileError, read_checkpoint
+from nnunet_ext.ops.precision import backward_without_autocast
 from nnunet_ext.ops.selective_scan.registry import choose_backend
 
 from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
@@ -114,6 +115,7 @@ class ExtTrainer(nnUNetTrainer):
         if self.is_ddp:
             # Older torch cannot split a compiled graph between GPUs where activations are recomputed.
             torch._dynamo.config.optimize_ddp = False
+        backward_without_autocast()
         super().initialize()
         if any(isinstance(module, StateSpaceModel) for module in self.network.modules()):
             # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.

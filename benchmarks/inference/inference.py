@@ -1,13 +1,13 @@
 """`nnunet-ext predict` against `nnUNetv2_predict`: the same models and images, in one run.
 
-    python benchmarks/inference/inference.py            writes results.json after each case, prints the table
-    python benchmarks/inference/inference.py --quick    the same on small images, writes nothing
+    python benchmarks/inference/inference.py --images FOLDER            writes results.json after each case
+    python benchmarks/inference/inference.py --images FOLDER --quick    the same on small images, writes nothing
 
 Started again, it goes on with the cases that results.json lacks, if that is of the same versions, cores and cap. Delete
 that file to measure anew.
 
-Networks are tiny and have random weights: what is measured is all but the network. Needs ../shared/data for the real
-images, or leaves them out.
+Networks are tiny and have random weights: what is measured is all but the network. FOLDER holds real images, as the
+Decathlon's hippocampus set has them in imagesTr; without it they are left out.
 """
 
 import argparse
@@ -35,7 +35,6 @@ from tests.helpers.models import write_model  # noqa: E402
 from tests.helpers.tiny import tiny_plans  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results.json")
-REAL = ROOT.parent / "shared" / "data" / "Hippocampus_MSD04" / "imagesTr"
 MOST_SECONDS = 900
 """What takes longer is killed."""
 
@@ -52,7 +51,7 @@ class Case:
     """Spacing of the plan, in mm."""
     patch: tuple[int, ...]
     shape: tuple[int, ...] | None = None
-    """Of the synthetic CT, with slices first; None for real images."""
+    """Of the synthetic CT, with slices first; None for five real images of one channel."""
     spacing: tuple[float, ...] = (1.0, 0.8, 0.8)
     trainer: str = "nnUNetTrainer"
 
@@ -94,11 +93,12 @@ def make_model(case: Case, folder: Path) -> Path:
     return model
 
 
-def make_images(case: Case, folder: Path) -> None:
+def make_images(case: Case, folder: Path, real: Path | None) -> None:
     """Real ones, or a body of smooth noise in air."""
     folder.mkdir(parents=True)
     if case.shape is None:
-        for file in sorted(REAL.iterdir())[:5]:
+        assert real is not None
+        for file in sorted(real.glob("*_0000.nii.gz"))[:5]:
             shutil.copy(file, folder)
         return
     coarse = np.random.default_rng(0).normal(0, 60, [max(2, length // 8) for length in case.shape])
@@ -156,11 +156,11 @@ def _labels(file: Path) -> Any:
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
 
 
-def measure(case: Case, folder: Path, cap_gib: float) -> dict[str, Any]:
+def measure(case: Case, folder: Path, real: Path | None, cap_gib: float) -> dict[str, Any]:
     """Every contestant on one case."""
     results = folder / "nnUNet_results"
     model = make_model(case, results)
-    make_images(case, folder / "images")
+    make_images(case, folder / "images", real)
     (folder / "out").mkdir()
     environment = os.environ | {
         **dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), str(results)),
@@ -192,13 +192,14 @@ def line(cost: Cost) -> str:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="real images, NAME_0000.nii.gz (default: none)")
+    parser.add_argument("--quick", action="store_true", help="small images only; writes nothing")
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these cases, counted from 0; writes nothing")
     parser.add_argument("--cap", type=float, default=8, metavar="GIB", help="kill what takes more (default: 8)")
     arguments = parser.parse_args()
     numbered = enumerate(QUICK if arguments.quick else FULL)
     wanted = [case for number, case in numbered if arguments.only is None or number in arguments.only]
-    cases = [case for case in wanted if case.shape or REAL.is_dir()]
+    cases = [case for case in wanted if case.shape or arguments.images]
     same: dict[str, Any] = {
         "cores": len(os.sched_getaffinity(0)),
         "cap_gib": arguments.cap,
@@ -210,7 +211,7 @@ def main() -> None:
         if case.name in {row["case"] for row in rows}:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(case, Path(folder), arguments.cap))
+            rows.append(measure(case, Path(folder), arguments.images, arguments.cap))
         if writes:
             write_text(RESULTS, json.dumps(same | {"rows": rows}, indent=2) + "\n")
     print(json.dumps(same | {"rows": rows}, indent=2))  # noqa: T201

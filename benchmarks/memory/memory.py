@@ -1,4 +1,4 @@
-"""Measured memory of training steps against the estimates of `nnunet-ext plan`: writes results.json and results.md.
+"""Measured memory of training steps against the estimates of `nnunet-ext plan`: writes results_DEVICE.json and .md.
 
     python benchmarks/memory/memory.py                  on the GPU if there is one, else on the CPU
     python benchmarks/memory/memory.py --device cpu
@@ -13,6 +13,7 @@ import datetime
 import json
 import multiprocessing
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from nnunet_ext.planning.estimator import IMAGES, Estimator
 from nnunet_ext.planning.memory import trace
 from nnunet_ext.planning.planner import PLANNERS
 from nnunet_ext.planning.training_step import Batch, run_step
-from tests.planning.plans_of import architecture, padded
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.planning.plans_of import architecture, padded  # not installed
 
 MIB = 2**20
 

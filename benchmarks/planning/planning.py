@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tests.planning import datasets
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.planning import datasets  # not installed
 
 TARGETS = (8, 11, 24, 40, 80)
 COLUMNS = ("network", "dataset", "gpu_gib", "configuration", "patch", "batch", "image", "parameters", "training_gib")

@@ -1,6 +1,7 @@
 """The command `nnunet-ext bench-scan`."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -13,8 +14,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     bench.add_argument("--network", action="store_true", help="also a training step of the whole 3D LKM-UNet")
     bench.add_argument("--device", choices=["auto", "cuda", "mps", "cpu"], default="auto")
     bench.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    bench.add_argument("--repetitions", type=_positive, default=10, help="runs of which the median counts")
-    bench.add_argument("--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png")
+    bench.add_argument(
+        "--repetitions", type=_positive, default=10, help="runs of which the median counts (default: %(default)s)"
+    )
+    bench.add_argument(
+        "--out", type=Path, default=Path("bench_scan"), help="folder for scan.json and scan.png (default: %(default)s)"
+    )
     bench.set_defaults(run=_run)
 
 
@@ -30,9 +35,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         cases = [parse(shape) for shape in arguments.shape]
+        out: Path = arguments.out
+        for line in run(cases, arguments.network, arguments.device, arguments.dtype, arguments.repetitions, out):
+            print(line, flush=True)
     except ValueError as error:
-        print(f"nnunet-ext bench-scan: {error}")
+        print(f"nnunet-ext bench-scan: {error}", file=sys.stderr)
         return 2
-    for line in run(cases, arguments.network, arguments.device, arguments.dtype, arguments.repetitions, arguments.out):
-        print(line, flush=True)
+    except OSError as error:
+        print(f"nnunet-ext bench-scan: {error}", file=sys.stderr)
+        return 1
     return 0

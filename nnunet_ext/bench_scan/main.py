@@ -15,6 +15,8 @@ from nnunet_ext.bench_scan.cases import CPU_CASES, GPU_CASES, Case, make_inputs
 from nnunet_ext.bench_scan.figure import draw
 from nnunet_ext.bench_scan.measure import Result, measure
 from nnunet_ext.bench_scan.rivals import LONGEST_SLOW, SLOW, scans
+from nnunet_ext.devices import find_device
+from nnunet_ext.files import write_text
 from nnunet_ext.versions import versions
 
 PACKAGES = ("torch", "triton", "numba", "mamba-ssm", "mambapy", "nnunet-ext")
@@ -30,8 +32,13 @@ def run(cases: Sequence[Case], network: bool, device: str, dtype: str, repetitio
         dtype: "float32", "bfloat16" or "float16", of the sequences.
         repetitions: runs of which the median counts.
         out: folder, made if it does not exist.
+
+    Raises:
+        ValueError: the device is absent.
+        OSError: nothing can be written to `out`.
     """
-    where = _device(device)
+    where = find_device(None if device == "auto" else device)
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before hours of measuring
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type} {_processor()}",
         "threads": torch.get_num_threads(),
@@ -55,8 +62,7 @@ def run(cases: Sequence[Case], network: bool, device: str, dtype: str, repetitio
     if network:
         report["network"], lines = _measure_network(where, repetitions)
         yield from lines
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scan.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_text(out / "scan.json", json.dumps(report, indent=2) + "\n")
     draw(report, out / "scan.png")
     yield f"written: {out / 'scan.json'}, {out / 'scan.png'}"
 
@@ -107,14 +113,6 @@ def _measure_network(device: torch.device, repetitions: int) -> tuple[dict[str, 
 
 def _peak(result: Result) -> str:
     return "" if result["peak_bytes"] is None else f"  {result['peak_bytes'] / 2**20:8.0f} MiB"
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _processor() -> str:

@@ -40,8 +40,8 @@ def measure(scans: Mapping[str, Scan], inputs: dict[str, Tensor], repetitions: i
     for name, scan in scans.items():
         try:
             results[name] = _first_runs(scan, inputs, exact)
-        except torch.OutOfMemoryError:
-            results[name] = {"skipped": "out of memory"}
+        except Exception as error:  # a rival's kernel raises what it likes, and the others are measured all the same
+            results[name] = {"skipped": reason(error)}
     running = [name for name, result in results.items() if "skipped" not in result]
     inference: dict[str, list[float]] = {name: [] for name in running}
     training: dict[str, list[float]] = {name: [] for name in running}
@@ -55,6 +55,13 @@ def measure(scans: Mapping[str, Scan], inputs: dict[str, Tensor], repetitions: i
             "training_seconds": statistics.median(training[name]),
         }
     return results
+
+
+def reason(error: Exception) -> str:
+    """Why something was not measured."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def reference(inputs: dict[str, Tensor]) -> dict[str, Tensor]:

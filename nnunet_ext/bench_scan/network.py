@@ -20,7 +20,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
 from nnunet_ext.architectures import LKMUNet
-from nnunet_ext.bench_scan.measure import Result
+from nnunet_ext.bench_scan.measure import Result, reason
 from nnunet_ext.bench_scan.resources import PeakMemory, seconds
 from nnunet_ext.bench_scan.rivals import SLOW
 from nnunet_ext.blocks import BidirectionalMamba, MambaDirection
@@ -84,13 +84,13 @@ def measure_network(plan: Plan, device: torch.device, repetitions: int) -> dict[
     peak_bytes is everything that training holds: network, gradients, optimiser, activations (see `PeakMemory`).
     """
     results: dict[str, Result] = {}
-    for name, usable, reason in backend_status(device):
+    for name, usable, why_not in backend_status(device):
         if name in SLOW:
             results[name] = {"skipped": "a loop over every token"}
         elif usable:
             results[name] = _measure(plan, device, name, repetitions, flips=False)
         if name == "mamba_ssm":
-            results[RIVAL] = _measure(plan, device, name, repetitions, flips=True) if usable else {"skipped": reason}
+            results[RIVAL] = _measure(plan, device, name, repetitions, flips=True) if usable else {"skipped": why_not}
     return results
 
 
@@ -99,8 +99,8 @@ def _measure(plan: Plan, device: torch.device, backend: str, repetitions: int, f
         with PeakMemory(device) as memory, _scans_by(backend):
             trainer, batch = _training(plan, device, flips)
             times = [seconds(lambda: nnUNetTrainer.train_step(trainer, batch), device) for _ in range(1 + repetitions)]
-    except torch.OutOfMemoryError:
-        return {"skipped": "out of memory"}
+    except Exception as error:  # a rival's kernel raises what it likes
+        return {"skipped": reason(error)}
     return {"seconds": statistics.median(times[1:]), "peak_bytes": memory.bytes}  # the first one compiles
 
 

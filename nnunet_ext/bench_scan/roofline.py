@@ -41,10 +41,11 @@ def exponentials(device: torch.device) -> float | None:
     """Exponentials per second at the highest clock; None where they are not computed by units of their own."""
     if device.type != "cuda":
         return None
-    query = ("nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits", f"--id={device.index or 0}")
+    properties = torch.cuda.get_device_properties(device)
+    # By its identity: nvidia-smi's numbers know nothing of CUDA_VISIBLE_DEVICES.
+    query = ("nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits", f"--id=GPU-{properties.uuid}")
     try:
         megahertz = float(subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return processors * EXPONENTIALS_PER_CLOCK * megahertz * 1e6
+    return properties.multi_processor_count * EXPONENTIALS_PER_CLOCK * megahertz * 1e6

@@ -66,10 +66,14 @@ def _add_init(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--datasets", nargs="+", required=True, metavar="ID[:CONFIGURATION[:PROTOCOL]]", help="numbers or names"
     )
     init.add_argument("--trainers", nargs="+", required=True, help="without a suffix such as _50epochs")
-    init.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    init.add_argument("--configuration", default="3d_fullres", help="of data sets that name none")
-    init.add_argument("--plans", default="nnUNetPlans")
-    init.add_argument("--protocol", default="nnunet", help="of evaluation, for data sets that name none")
+    init.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
+    init.add_argument(
+        "--configuration", default="3d_fullres", help="of data sets that name none (default: %(default)s)"
+    )
+    init.add_argument("--plans", default="nnUNetPlans", help="name of the plans (default: %(default)s)")
+    init.add_argument(
+        "--protocol", default="nnunet", help="of evaluation, for data sets that name none (default: %(default)s)"
+    )
     init.add_argument(
         "--budget",
         default="full",
@@ -81,9 +85,17 @@ def _add_init(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_run(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     run = _add(actions, "run", "train and validate every fold that is not done", _run)
     run.add_argument("--slurm", action="store_true", help="submit jobs instead of training on this machine")
-    run.add_argument("--jobs", type=int, help="at the same time (default: one per GPU, one on a CPU, 100 on SLURM)")
+    run.add_argument(
+        "--jobs", type=_at_least_one, help="at the same time (default: one per GPU, one on a CPU, 100 on SLURM)"
+    )
     run.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    run.add_argument("--rerun", nargs="+", default=[], metavar="STEP", help="train these folds again; the old are kept")
+    run.add_argument(
+        "--rerun",
+        nargs="+",
+        default=[],
+        metavar="STEP",
+        help="folds to train again, named as by `bench list`: DATASET/TRAINER__PLANS__CONFIG/fold_0; old are kept",
+    )
     run.add_argument("--stop-on-failure", action="store_true", help="begin nothing more once a fold has failed")
     _add_device(run)
     _add_job_size(run)
@@ -105,9 +117,28 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_job_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hours", type=float, default=24, help="of a SLURM job; longer trainings take several jobs")
-    parser.add_argument("--memory-gb", type=float, default=32, help="of a SLURM job")
-    parser.add_argument("--cores", type=int, default=8, help="of a SLURM job")
+    parser.add_argument(
+        "--hours",
+        type=_above_zero,
+        default=24,
+        help="of a SLURM job; longer trainings take several jobs (default: %(default)s)",
+    )
+    parser.add_argument("--memory-gb", type=_above_zero, default=32, help="of a SLURM job (default: %(default)s)")
+    parser.add_argument("--cores", type=_at_least_one, default=8, help="of a SLURM job (default: %(default)s)")
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return number
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def _init(arguments: argparse.Namespace) -> int:

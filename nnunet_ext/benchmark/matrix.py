@@ -9,6 +9,7 @@ from typing import Any
 
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.catalogue import SHORT_VARIANTS
+from nnunet_ext.evaluation.command import PROTOCOLS
 from nnunet_ext.files import write_text
 
 FILE = "matrix.json"
@@ -173,7 +174,7 @@ class Matrix:
         for step in self.all_steps():
             if step.job == job:
                 return step
-        raise BenchmarkError(f"The matrix has no step {job!r}; `nnunet-ext bench status` lists its folds.")
+        raise BenchmarkError(f"The matrix has no step {job!r}; `nnunet-ext bench list` names them.")
 
 
 def write(folder: Path, matrix: Matrix) -> Path:
@@ -228,6 +229,8 @@ def check(matrix: Matrix) -> None:
             )
         if not set(data.folds) <= set(matrix.folds) or matrix.folds_on(data.name) != (data.folds or matrix.folds):
             raise ValueError(f"the folds of {data.name} must be some of the matrix's, and the same in all its entries")
+        if data.protocol not in PROTOCOLS:
+            raise ValueError(f"{data.protocol!r} is no protocol of evaluation; choose from {', '.join(PROTOCOLS)}")
         if data.configuration == "3d_cascade_fullres":
             raise ValueError("a cascade needs the predictions of its 3d_lowres first; train 3d_lowres or 3d_fullres")
     names = [(name, "trainer") for name in matrix.trainers]

@@ -24,10 +24,10 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         page = main.write(arguments.folder, arguments.out or arguments.folder / "report", arguments.without_images)
     except BenchmarkError as error:
-        print(error, file=sys.stderr)
+        print(f"nnunet-ext bench report: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"The report could not be written ({error}).", file=sys.stderr)
+        print(f"nnunet-ext bench report: the report could not be written ({error}).", file=sys.stderr)
         return 1
     print(f"written: {page}, with report.md, report.tex, scores.csv, cases.csv, tables and figures beside it")
     return 0

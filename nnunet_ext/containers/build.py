@@ -94,7 +94,10 @@ def _check(arguments: argparse.Namespace, challenge: Challenge, tag: str) -> Non
         if file is not None and not file.name.endswith(".tar.gz"):
             raise UsageError(f"--{option.replace('_', '-')} is {file}, expected a file that ends with .tar.gz")
     if is_flare and arguments.save and arguments.save.name.partition(".")[0].lower() != team:
-        raise UsageError(f"--save is {arguments.save.name}: FLARE runs the image by its file's name, {team}.tar.gz")
+        raise UsageError(
+            f"--save is {arguments.save.name}: FLARE runs the image by its file's name. Give --tag that name, "
+            f"or --save {team}.tar.gz"
+        )
 
 
 def _write(model: ChallengeModel, request: Request, folder: Path, reporter: Reporter) -> None:

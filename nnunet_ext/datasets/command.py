@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,17 +66,18 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         request = _request(arguments)
     except _UsageError as error:
-        print(f"nnunet-ext convert: {error}")
+        print(f"nnunet-ext convert: {error}", file=sys.stderr)
         return 2
     try:
         with sigterm_interrupts():
             return _convert(request)
     except ConvertError as error:
-        print(f"nnunet-ext convert: {error}")
+        print(f"nnunet-ext convert: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"nnunet-ext convert: {error.strerror or error}: {error.filename or os.environ.get('nnUNet_raw')}")
+        place = error.filename or os.environ.get("nnUNet_raw")
+        print(f"nnunet-ext convert: {error.strerror or error}: {place}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on after the last finished case.")
+        print("Interrupted; the same command goes on after the last finished case.", file=sys.stderr)
         return 130
     return 1
 

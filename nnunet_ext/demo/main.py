@@ -49,13 +49,14 @@ def choose_device(device: str) -> str:
     """`device`, or for "auto" a CUDA device if there is one, else the CPU; DemoError for one that is not there."""
     import torch
 
+    from nnunet_ext.devices import find_device
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DemoError("PyTorch sees no CUDA device; leave out --device cuda to use the CPU.")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise DemoError("PyTorch sees no Apple GPU; leave out --device mps to use the CPU.")
-    return device
+    try:
+        return str(find_device(device))
+    except ValueError as error:
+        raise DemoError(f"{error}.") from error
 
 
 def take_data(data: str, out: Path, steps: Steps, reporter: Reporter) -> tuple[Dataset, str]:

@@ -83,8 +83,8 @@ def _compiler() -> Check:
             return ok("C compiler", found)
     return warn(
         "C compiler",
-        "none; torch.compile, which nnU-Net uses on CUDA, needs one",
-        "install gcc, or train without: export nnUNet_compile=f",
+        "none; Triton, which computes the fast scan, and torch.compile, which nnU-Net uses on CUDA, need one",
+        "install gcc and Python's headers (python3-dev); without torch.compile: export nnUNet_compile=f",
     )
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nnunet_ext.cache import cache_folder
@@ -21,9 +21,9 @@ def checks() -> Iterable[Check]:
     """nnU-Net's three folders, then the caches."""
     for variable, written in WRITTEN.items():
         yield _nnunet_folder(variable, written)
-    yield _cache("numba", "NUMBA_CACHE_DIR", cache_folder())
+    yield _cache("numba", "NUMBA_CACHE_DIR", cache_folder)
     if sys.platform.startswith("linux"):
-        yield _cache("triton", "TRITON_CACHE_DIR", Path.home() / ".triton" / "cache")
+        yield _cache("triton", "TRITON_CACHE_DIR", lambda: Path.home() / ".triton" / "cache")
 
 
 def _nnunet_folder(variable: str, written: bool) -> Check:
@@ -44,16 +44,19 @@ def _nnunet_folder(variable: str, written: bool) -> Check:
     return ok(variable, space)
 
 
-def _cache(name: str, variable: str, default: Path) -> Check:
+def _cache(name: str, variable: str, default: Callable[[], Path]) -> Check:
     title = f"{name}'s cache"
-    folder = Path(os.environ.get(variable) or default)
-    problem = _not_writable(_existing(folder))
-    if not problem:
-        return ok(title, str(folder))
+    try:
+        folder = Path(os.environ.get(variable) or default())
+    except RuntimeError as error:  # a user without a home, as in containers
+        problem = sentence(error)
+    else:
+        reason = _not_writable(_existing(folder))
+        if not reason:
+            return ok(title, str(folder))
+        problem = f"{folder} cannot be written ({reason})"
     return warn(
-        title,
-        f"{folder} cannot be written ({problem}), so kernels are compiled at every start",
-        f"export {variable}=/a/folder/that/you/can/write",
+        title, f"{problem}, so kernels are compiled at every start", f"export {variable}=/a/folder/that/you/can/write"
     )
 
 

@@ -7,6 +7,7 @@ from nnunet_ext.doctor.check import Check, fail, ok, warn
 
 VARIABLE = "NNUNET_EXT_SCAN_BACKEND"
 SLOW = "naive"
+FAST_ON_CUDA = ("triton", "mamba_ssm")
 
 
 def checks() -> Iterable[Check]:
@@ -25,6 +26,13 @@ def checks() -> Iterable[Check]:
     elif SLOW in (choice, usable[0]):
         fix = f"unset {VARIABLE}" if choice == SLOW else "install numba (CPU) or triton (CUDA)"
         yield warn(title, f"{SLOW}, which is for testing and very slow", fix)
+    elif device == "cuda" and (usable[0] if choice == "auto" else choice) not in FAST_ON_CUDA:
+        reasons = [f"{status.name}: {status.reason}" for status in statuses if status.name in FAST_ON_CUDA]
+        if choice == "auto":
+            fix = "make Triton work; it needs a C compiler and Python's headers (gcc, python3-dev)"
+        else:
+            fix = f"unset {VARIABLE}"
+        yield warn(title, f"{choice if choice != 'auto' else usable[0]}, slow on a GPU ({'; '.join(reasons)})", fix)
     else:
         active = usable[0] if choice == "auto" else choice
         others = [name for name in usable if name != active]

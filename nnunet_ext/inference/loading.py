@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext import _startup
+from nnunet_ext.devices import find_device
 from nnunet_ext.inference.predictor import Predictor
 from nnunet_ext.sharing.model import Model, find_trainer, open_model
 
@@ -67,25 +68,6 @@ def load(
     axes = next(iter(model.checkpoints.values())).get("inference_allowed_mirroring_axes")
     predictor.manual_initialization(network, plans, configuration, weights, model.dataset, model.trainer, axes)
     return predictor
-
-
-def find_device(name: torch.device | str | None) -> torch.device:
-    """The device of that name, or the best one that there is.
-
-    Raises:
-        ValueError: it is absent.
-    """
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
-    if name is None:
-        return torch.device(next(kind for kind, is_available in there.items() if is_available()))
-    device = torch.device(name)
-    if device.type not in there or not there[device.type]():
-        raise ValueError(f"torch sees no {device} here: use -device cpu, or see nnunet-ext doctor")
-    return device
 
 
 class _OldTrainerError(ValueError):

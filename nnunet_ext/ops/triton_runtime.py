@@ -79,6 +79,8 @@ def _why_it_does_not_run() -> str | None:
     """Why kernels fail on this GPU (no C compiler, an old GPU, nowhere to write the cache); None if they work."""
     try:
         importlib.import_module("nnunet_ext.ops.triton_probe").run()
+    except torch.OutOfMemoryError:  # says nothing of the kernels
+        raise
     except Exception as error:  # Triton's own, the driver's, the operating system's
         return f"Triton's kernels do not run on this GPU: {type(error).__name__}: {error}"
     return None

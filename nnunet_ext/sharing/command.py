@@ -23,7 +23,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
     import_ = commands.add_parser("import-checkpoint", help="a checkpoint of the authors' code as a model folder")
     import_.add_argument("network", choices=["lkm_unet"], help="whose code wrote it")
-    import_.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint_final.pth of a fold")
+    import_.add_argument(
+        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="checkpoint_final.pth of a fold, or of several"
+    )
     import_.add_argument("out", type=Path, metavar="OUT", help="a folder")
     import_.add_argument("--plans", type=Path, required=True, help="the plans.json of that training")
     import_.add_argument("--dataset-json", type=Path, required=True, help="the dataset.json of that training")
@@ -64,7 +66,7 @@ def _import(arguments: argparse.Namespace) -> int:
         from nnunet_ext.sharing import fork
 
         _startup.register()
-        made = fork.import_checkpoint(arguments.checkpoint, arguments.plans, arguments.dataset_json, arguments.out)
+        made = fork.import_checkpoints(arguments.checkpoints, arguments.plans, arguments.dataset_json, arguments.out)
         print(f"Made: {made}")
 
     return _run("import-checkpoint", work)

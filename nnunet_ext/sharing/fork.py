@@ -3,13 +3,14 @@
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.checkpoints import convert_state_dict
 from nnunet_ext.sharing.export import write_model
 from nnunet_ext.sharing.model import Model, check_that_it_predicts
-from nnunet_ext.sharing.plain import read_json, read_nnunet_checkpoint
+from nnunet_ext.sharing.plain import Checkpoint, read_json, read_nnunet_checkpoint
 from nnunet_ext.sharing.staging import staged
 
 TRAINER = "nnUNetTrainerLKMUNetReleased"
@@ -18,13 +19,13 @@ TRAINER = "nnUNetTrainerLKMUNetReleased"
 LAYER = r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z][A-Za-z0-9]*"
 
 
-def import_checkpoint(checkpoint: Path, plans: Path, dataset: Path, out: Path) -> Path:
-    """Make a model folder of a checkpoint of LKM-UNet, for nnUNetv2_predict.
+def import_checkpoints(checkpoints: Sequence[Path], plans: Path, dataset: Path, out: Path) -> Path:
+    """Make a model folder of a training of LKM-UNet, for nnUNetv2_predict.
 
     Args:
-        checkpoint: the fork's checkpoint_*.pth.
-        plans: the plans.json beside its fold, in the format of nnU-Net 2.1 or of today.
-        dataset: the dataset.json beside it.
+        checkpoints: the fork's checkpoint_*.pth, one of each fold.
+        plans: the plans.json beside the folds, in the format of nnU-Net 2.1 or of today.
+        dataset: the dataset.json beside them.
         out: a folder that becomes what nnUNet_results can name.
 
     Returns:
@@ -34,6 +35,24 @@ def import_checkpoint(checkpoint: Path, plans: Path, dataset: Path, out: Path) -
         ValueError: if the files are not what they should be, or do not belong together.
         OSError: if something cannot be written. Nothing of it is left.
     """
+    folds: dict[str, Checkpoint] = {}
+    for checkpoint in checkpoints:
+        fold, converted = _convert(checkpoint)
+        if fold in folds:
+            raise ValueError(f"{checkpoint} is of fold {fold}, as one before it: give one checkpoint of each fold")
+        folds[fold] = converted
+    model = Model(None, modern_plans(plans), read_json(dataset), folds, "checkpoint_final.pth")
+    target = out / model.path
+    with staged(target) as staging:
+        written = staging / "model"
+        write_model(model, written)
+        check_that_it_predicts(written, model.folds, model.checkpoint_name)
+        os.rename(written, target)
+    return target
+
+
+def _convert(checkpoint: Path) -> tuple[str, Checkpoint]:
+    """Its fold, and what nnU-Net loads of it."""
     theirs = read_nnunet_checkpoint(checkpoint)
     with warnings.catch_warnings(action="error", category=UserWarning):
         try:
@@ -43,15 +62,7 @@ def import_checkpoint(checkpoint: Path, plans: Path, dataset: Path, out: Path) -
     fold = str(theirs["init_args"].get("fold", "all"))
     if fold != "all" and not fold.isdecimal():
         raise ValueError(f"{checkpoint} is of fold {fold!r}, expected a number or all")
-    ours = {**theirs, "network_weights": weights, "trainer_name": TRAINER}
-    model = Model(None, modern_plans(plans), read_json(dataset), {fold: ours}, "checkpoint_final.pth")
-    target = out / model.path
-    with staged(target) as staging:
-        written = staging / "model"
-        write_model(model, written)
-        check_that_it_predicts(written, model.folds, model.checkpoint_name)
-        os.rename(written, target)
-    return target
+    return fold, {**theirs, "network_weights": weights, "trainer_name": TRAINER}
 
 
 def modern_plans(file: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import io
 import json
 import multiprocessing.dummy
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -43,7 +43,8 @@ Convert = Callable[..., Done]
 
 def run(folders: Path, name: str, source: Path, *options: object) -> Done:
     """The command in this process, on nnU-Net's folders in `folders`, with one process unless -np says otherwise."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(output):
         for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
             (folders / variable).mkdir(exist_ok=True)
             patch.setenv(variable, str(folders / variable))

@@ -43,15 +43,15 @@ def test_list_names_everything(run: Run) -> None:
 )
 def test_wrong_usage_is_said_with_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", *arguments]) == 2
-    assert words in capsys.readouterr().out
+    assert words in capsys.readouterr().err
 
 
 def test_folders_that_are_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert main(["convert", "word", str(tmp_path)]) == 1
-    assert "nnUNet_raw is not set" in capsys.readouterr().out
+    assert "nnUNet_raw is not set" in capsys.readouterr().err
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "gone"))
     assert main(["convert", "word", str(tmp_path)]) == 1
-    assert "which is no folder" in capsys.readouterr().out
+    assert "which is no folder" in capsys.readouterr().err
 
 
 def test_the_parser_needs_no_heavy_library(run: Run) -> None:

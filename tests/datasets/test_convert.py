@@ -192,7 +192,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
         (tmp_path / variable).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / variable))
     command = [Path(sys.executable).with_name("nnunet-ext"), "convert", "synapse", source, "-np", "2"]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     found = Running(process, source, tmp_path / "nnUNet_raw")
     while process.poll() is None and not found.n_done:
         time.sleep(0.005)

@@ -134,7 +134,7 @@ def test_wrong_options(options: list[str], told: str, model: Path, tmp_path: Pat
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_an_absent_device(model: Path, tmp_path: Path, capsys: Captured) -> None:
     code = cli.main(["predict", "-m", str(model), "-i", "images", "-o", "out", "-device", "cuda"])
-    _refused(code, "torch sees no cuda here: use -device cpu", capsys)
+    _refused(code, "torch sees no cuda here: use cpu", capsys)
 
 
 @pytest.mark.parametrize(

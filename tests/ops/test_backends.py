@@ -11,7 +11,7 @@ import torch
 from nnunet_ext.ops import available_backends, backend_status, selective_scan
 from nnunet_ext.ops.loading import why_not_loaded
 from nnunet_ext.ops.selective_scan import mamba_ssm, registry
-from nnunet_ext.ops.selective_scan.backend import ScanInputs
+from nnunet_ext.ops.selective_scan.backend import SEQUENCES, ScanInputs
 from nnunet_ext.ops.selective_scan.lane import LaneBackend
 
 from ..reference import relative_error
@@ -152,13 +152,17 @@ class _FakeKernel:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("without", [(), ("z",), ("D", "z", "delta_bias")])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
 def test_mamba_ssm_is_called_as_it_wants(
-    dtype: torch.dtype, without: tuple[str, ...], reverse: bool, monkeypatch: pytest.MonkeyPatch
+    channels_last: bool, dtype: torch.dtype, without: tuple[str, ...], reverse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plumbing only: the order of arguments and results, flips, casts, what is saved."""
+    """Plumbing only: the order of arguments and results, flips, casts, memory, what is saved."""
     monkeypatch.setitem(sys.modules, "selective_scan_cuda", _FakeKernel)
     monkeypatch.setattr(mamba_ssm.MambaSsmBackend, "problem", lambda *_: None)
     inputs = make_inputs(length=9, dtype=dtype, without=without)
+    if channels_last:
+        for name in set(SEQUENCES) & inputs.keys():
+            inputs[name] = inputs[name].detach().transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
     y, gradients = run_scan(inputs, "mamba_ssm", reverse=reverse)
     expected, expected_gradients = run_scan(inputs, "naive", reverse=reverse)
     assert y.dtype == torch.float32

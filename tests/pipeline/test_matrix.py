@@ -45,8 +45,10 @@ def test_cascade_with_ignore_label_on_all_cases(cascade_and_ignore: StockNnUNet,
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_regions_in_2d(fundus: StockNnUNet, trainer: str) -> None:
-    assert "Mean Validation Dice" in fundus.train(21, "2d", 0, f"{trainer}Tiny")
+def test_killed_resumed_predicted_and_evaluated_with_regions_in_2d(fundus: StockNnUNet, trainer: str) -> None:
+    trainer = f"{trainer}TwoEpochs"
+    _train_with_a_kill(fundus, 21, "2d", trainer)
+    _predict_and_evaluate(fundus, 21, "2d", trainer)
 
 
 @pytest.mark.parametrize("trainer", LARGER)

@@ -24,6 +24,7 @@ def triton_conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reve
             flat, weight.contiguous(), None if bias is None else bias.contiguous(), y,
             *row_strides(flat), batch, channels, length, int(reverse),
             HAS_BIAS=bias is not None, SILU=silu, W=weight.shape[-1], BT=kernels.BLOCK_T, BD=kernels.BLOCK_D,
+            enable_fp_fusion=True,
         )  # fmt: skip
     return y.transpose(-1, -2)
 
@@ -49,6 +50,7 @@ def triton_conv_backward(
             *row_strides(flat_x, flat_dy), batch, channels, length, workers, int(reverse),
             HAS_BIAS=bias is not None, SILU=silu, W=width, BW=1 << (width - 1).bit_length(),
             BT=kernels.BLOCK_T, BD=kernels.BLOCK_D,
+            enable_fp_fusion=True,
         )  # fmt: skip
     dx = triton_conv(ds.transpose(-1, -2), weight, None, False, not reverse)
     return dx, dweight.sum(0), None if dbias is None else dbias.sum(0)

@@ -40,8 +40,8 @@ class NumbaBackend(ScanBackend):
 
         kernel = kernels().forward
         batch, channels, _, length = inputs.sizes
-        y = torch.empty(batch, length, channels)
-        state = torch.empty(self.state_shape(inputs) if save else (0, 0, 0, 0))
+        y = torch.empty(batch, length, channels, dtype=torch.float32)
+        state = torch.empty(self.state_shape(inputs) if save else (0, 0, 0, 0), dtype=torch.float32)
         arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
         tasks = [tuple(ranges) for _, *ranges in _tasks(inputs)]
         threads.run(lambda task: kernel(*arguments, *task), tasks)
@@ -56,10 +56,10 @@ class NumbaBackend(ScanBackend):
         rows = (batch, length, channels)
         tasks = [(number, *task) for number, task in enumerate(_tasks(inputs))]
         parts = 1 + max(part for _, part, *_ in tasks)
-        du, ddelta = torch.empty(rows), torch.empty(rows)
-        dz = torch.empty(rows if inputs.z is not None else (0, 0, 0))
+        du, ddelta = (torch.empty(rows, dtype=torch.float32) for _ in range(2))
+        dz = torch.empty(rows if inputs.z is not None else (0, 0, 0), dtype=torch.float32)
         # Tasks that share a sequence add to parts of their own: no locks, and the same sum every time.
-        dB, dC = (torch.zeros(parts, batch, length, states) for _ in range(2))
+        dB, dC = (torch.zeros(parts, batch, length, states, dtype=torch.float32) for _ in range(2))
         dA = torch.zeros(len(tasks), states, channels, dtype=torch.float64)
         dD, dbias = (torch.zeros(len(tasks), channels, dtype=torch.float64) for _ in range(2))
         outputs = [tensor.numpy() for tensor in (du, ddelta, dA, dB, dC, dD, dz, dbias)]

@@ -11,6 +11,7 @@ from torch import Tensor
 from nnunet_ext.ops.precision import no_autocast
 from nnunet_ext.ops.selective_scan.backend import ScanBackend, ScanInputs
 from nnunet_ext.ops.selective_scan.naive import naive_scan
+from nnunet_ext.ops.trial import on_real_tensors
 
 STATES = 16
 SIZES = ((1100, 4, 70), (1, 40, 150))
@@ -20,6 +21,7 @@ TOLERANCE = 1e-3
 """Largest error relative to the naive scan in float64; right results are a hundred times closer."""
 
 
+@on_real_tensors()
 def check(backend: ScanBackend, device: str, sizes: Sequence[tuple[int, int, int]] = SIZES) -> str | None:
     """Scan in both directions on `device`, with all gradients; returns what is wrong, None if all is right.
 
@@ -49,15 +51,15 @@ def check(backend: ScanBackend, device: str, sizes: Sequence[tuple[int, int, int
 
 def _inputs(batch: int, channels: int, length: int) -> tuple[ScanInputs, Tensor]:
     """A pair of scans in float64 on the CPU, and the gradient of their output; not from the global random state."""
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator("cpu").manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(2, *shape, generator=random, dtype=torch.float64)
+        return torch.randn(2, *shape, generator=random, dtype=torch.float64, device="cpu")
 
     inputs = ScanInputs(
         u=normal(batch, channels, length),
         delta=0.5 * normal(batch, channels, length),
-        A=-torch.arange(1.0, STATES + 1, dtype=torch.float64).repeat(2, channels, 1),
+        A=-torch.arange(1.0, STATES + 1, dtype=torch.float64, device="cpu").repeat(2, channels, 1),
         B=normal(batch, STATES, length),
         C=normal(batch, STATES, length),
         D=normal(channels),

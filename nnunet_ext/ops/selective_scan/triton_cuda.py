@@ -56,6 +56,8 @@ def _why_not_trusted() -> str | None:
     """What the kernels compute wrongly on this GPU; None if nothing."""
     try:
         return check(TritonBackend(), "cuda")
+    except torch.OutOfMemoryError:  # says nothing of the kernels
+        raise
     except Exception as error:  # Triton's own, the driver's: then the next backend computes
         return f"its kernels fail on this GPU: {type(error).__name__}: {error}"
 
@@ -119,7 +121,7 @@ class _Launch:
             *row_strides(self.u, self.delta, self.B, self.C, self.z), *self._sizes(), int(self.inputs.reverse),
             SOFTPLUS=self.inputs.delta_softplus, HAS_D=self.D is not None, HAS_Z=self.z is not None,
             HAS_BIAS=self.bias is not None, SAVE=state is not None, CARRIED=entering is not None,
-            **self.tile, CHUNK=self.kernels.CHUNK, num_warps=1,
+            **self.tile, CHUNK=self.kernels.CHUNK, num_warps=1, enable_fp_fusion=True,
         )  # fmt: skip
         return y.transpose(-1, -2)
 
@@ -144,7 +146,7 @@ class _Launch:
             int(self.inputs.reverse),
             SOFTPLUS=self.inputs.delta_softplus, HAS_D=self.D is not None, HAS_Z=self.z is not None,
             HAS_BIAS=self.bias is not None, CARRIED=entering is not None,
-            **self.tile, CHUNK=self.kernels.CHUNK, num_warps=1,
+            **self.tile, CHUNK=self.kernels.CHUNK, num_warps=1, enable_fp_fusion=True,
         )  # fmt: skip
         return ScanGradients(
             u=du.transpose(-1, -2),
@@ -168,11 +170,11 @@ class _Launch:
             x, self.delta, self.A, V, z, self.bias, entering, sums,
             *row_strides(x, self.delta, V, z), *self._sizes(), int(self.inputs.reverse),
             SOFTPLUS=self.inputs.delta_softplus, HAS_Z=z is not None, HAS_BIAS=self.bias is not None,
-            ADJOINT=adjoint, **self.tile, num_warps=1,
+            ADJOINT=adjoint, **self.tile, num_warps=1, enable_fp_fusion=True,
         )  # fmt: skip
         self.kernels.carry_kernel[self._grid(self.batch)](
             self.A, entering, sums, self.batch, self.channels, self.plan.segments,
-            ADJOINT=adjoint, **self.tile, num_warps=1,
+            ADJOINT=adjoint, **self.tile, num_warps=1, enable_fp_fusion=True,
         )  # fmt: skip
         return entering
 
