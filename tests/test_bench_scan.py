@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,19 @@ def test_what_cannot_be_measured_or_written_is_named_first(
     assert said.out == ""
 
 
+def test_a_rival_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("u.stride(-1) == 1 is false\nmore")
+
+    monkeypatch.setattr(rivals, "_mambapy", broken)
+    monkeypatch.setattr(rivals, "why_not_loaded", lambda module, _: None if module.startswith("mambapy") else "absent")
+    arguments = ["--shape", "1,2,3", "--repetitions", "1", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(["bench-scan", *arguments]) == 0
+    (results,) = json.loads((tmp_path / "scan.json").read_text())["cases"].values()
+    assert results["mambapy pscan"] == {"skipped": "RuntimeError: u.stride(-1) == 1 is false"}
+    assert results["torch"]["training_seconds"] > 0
+
+
 def test_long_loops_are_left_out(tmp_path: Path) -> None:
     arguments = ["--shape", f"1,1,{rivals.LONGEST_SLOW + 1},1", "--repetitions", "1", "--device", "cpu"]
     assert main(["bench-scan", *arguments, "--out", str(tmp_path)]) == 0
@@ -99,6 +112,15 @@ def test_mambapy_is_called_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert relative_error(rivals._mambapy(**inputs), expected) < 1e-6
 
 
+@pytest.fixture
+def look_again() -> Iterator[None]:
+    """What is installed is looked up anew in the test, and after it."""
+    why_not_loaded.cache_clear()
+    yield
+    why_not_loaded.cache_clear()
+
+
+@pytest.mark.usefixtures("look_again")
 def test_mamba_ssms_loop_is_measured_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rivals.MAMBA_SSM_LOOP not in rivals.scans(CPU)
     module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
@@ -114,7 +136,6 @@ def test_mamba_ssms_loop_is_measured_where_it_is_installed(monkeypatch: pytest.M
     inputs = make_inputs(Case(2, 3, 7, 4), CPU, torch.float32)
     expected = selective_scan(**inputs, delta_softplus=True)
     assert relative_error(rivals.scans(CPU)[rivals.MAMBA_SSM_LOOP](**inputs), expected) < 1e-6
-    why_not_loaded.cache_clear()
 
 
 def test_floor_is_that_of_the_notes() -> None:

@@ -100,6 +100,34 @@ def test_gpu_that_torch_has_no_kernels_for_and_no_compiler(monkeypatch: pytest.M
     assert "nnUNet_compile=f" in only("C compiler", checks).fix
 
 
+@pytest.mark.usefixtures("one_gpu")
+def test_a_slow_scan_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnunet_ext.ops.selective_scan.mamba_ssm import MambaSsmBackend
+    from nnunet_ext.ops.selective_scan.triton_cuda import TritonBackend
+
+    monkeypatch.delenv(scan.VARIABLE, raising=False)
+    monkeypatch.setattr(TritonBackend, "problem", lambda *_: "there is no C compiler")
+    monkeypatch.setattr(MambaSsmBackend, "problem", lambda *_: "it is not installed")
+    check = only("scan on cuda", scan.checks())
+    assert check.state == "warn"
+    assert check.value == "torch, slow on a GPU (triton: there is no C compiler; mamba_ssm: it is not installed)"
+    assert "gcc" in check.fix
+    monkeypatch.setattr(TritonBackend, "problem", lambda *_: None)
+    assert only("scan on cuda", scan.checks()).state == "ok"
+    monkeypatch.setenv(scan.VARIABLE, "torch")
+    assert only("scan on cuda", scan.checks()).fix == f"unset {scan.VARIABLE}"
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "cache_folder", raises(RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(folders.Path, "home", raises(RuntimeError("Could not determine home directory.")))
+    for variable in ("NUMBA_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    found = states(folders.checks())
+    assert found["numba's cache"] == "warn"
+    assert "nnUNet_raw" in found
+
+
 @pytest.mark.parametrize(
     ("driver", "cuda", "visible", "state", "word"),
     [

@@ -16,7 +16,7 @@ from torch import nn
 from nnunet_ext.blocks.mamba import StateSpaceModel
 from nnunet_ext.checkpoints import DamagedFileError, read_checkpoint
 from nnunet_ext.ops.precision import backward_without_autocast
-from nnunet_ext.ops.selective_scan.registry import choose_backend
+from nnunet_ext.ops.selective_scan.registry import choose_backend, why_slow
 
 from .preemption import EXIT_TRY_AGAIN, LeaveAtOnce, Preemption
 
@@ -119,7 +119,10 @@ class ExtTrainer(nnUNetTrainer):
         super().initialize()
         if any(isinstance(module, StateSpaceModel) for module in self.network.modules()):
             # Asked for here, a wrong NNUNET_EXT_SCAN_BACKEND is told before any data is loaded.
-            self.print_to_log_file(f"Selective scan: {choose_backend('auto', self.device.type, float64=False)}")
+            backend = choose_backend("auto", self.device.type, float64=False)
+            self.print_to_log_file(f"Selective scan: {backend}")
+            if reason := why_slow(backend, self.device.type):
+                self.print_to_log_file(f"This scan is slow on a GPU ({reason}); nnunet-ext doctor says what to do.")
 
     def _warn_if_too_large(self, available: int) -> None:
         """Write into the log if the plan is estimated to need more than `available` bytes of GPU memory."""

@@ -5,8 +5,11 @@ On one machine the steps begin in the matrix's order. To SLURM Snakemake submits
 
 import os
 import shlex
+import signal
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -164,14 +167,30 @@ def _start_snakemake(benchmark: Path, steps: list[Fold | Evaluation], options: O
         raise BenchmarkError(
             'Snakemake is not installed: pip install "nnunet-ext[bench]"; `nnunet-ext bench list` needs none.'
         ) from error
-    here = Path.cwd()
     try:
-        main(arguments(benchmark, steps, options))
+        with _process_as_before():
+            main(arguments(benchmark, steps, options))
     except SystemExit as ended:
         return ended.code in (0, None)
+    return True
+
+
+@contextmanager
+def _process_as_before() -> Iterator[None]:
+    """Take back what Snakemake and the Snakefile change in their process, which goes on afterwards."""
+    here, path, environment = Path.cwd(), sys.path.copy(), os.environ.copy()
+    numbers = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
     finally:
         os.chdir(here)
-    return True
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
+        for number, handler in handlers.items():
+            if handler is not None:  # one that is not Python's
+                signal.signal(number, handler)
 
 
 def arguments(benchmark: Path, steps: Sequence[Fold | Evaluation], options: Options) -> list[str]:

@@ -7,34 +7,31 @@ from nnunet_ext.doctor.check import Check, fail, ok, warn
 
 VARIABLE = "NNUNET_EXT_SCAN_BACKEND"
 SLOW = "naive"
-FAST_ON_CUDA = ("triton", "mamba_ssm")
 
 
 def checks() -> Iterable[Check]:
     """The variable, the backend in use and the reason for each one that is not usable."""
+    from nnunet_ext.devices import find_device
     from nnunet_ext.ops import backend_status
+    from nnunet_ext.ops.selective_scan.registry import why_slow
 
-    device = _device()
+    device = find_device(None).type
     statuses = backend_status(device)
     usable = [status.name for status in statuses if status.usable]
     choice = os.environ.get(VARIABLE) or "auto"
+    active = usable[0] if choice == "auto" else choice
     title = f"scan on {device}"
     if choice != "auto" and choice not in usable:
         reasons = [status.reason for status in statuses if status.name == choice]
         reason = f"cannot be used: {reasons[0]}" if reasons else "is no backend"
         yield fail(title, f"{VARIABLE}={choice} {reason}", f"unset {VARIABLE}, or use one of {', '.join(usable)}")
-    elif SLOW in (choice, usable[0]):
+    elif active == SLOW:
         fix = f"unset {VARIABLE}" if choice == SLOW else "install numba (CPU) or triton (CUDA)"
         yield warn(title, f"{SLOW}, which is for testing and very slow", fix)
-    elif device == "cuda" and (usable[0] if choice == "auto" else choice) not in FAST_ON_CUDA:
-        reasons = [f"{status.name}: {status.reason}" for status in statuses if status.name in FAST_ON_CUDA]
-        if choice == "auto":
-            fix = "make Triton work; it needs a C compiler and Python's headers (gcc, python3-dev)"
-        else:
-            fix = f"unset {VARIABLE}"
-        yield warn(title, f"{choice if choice != 'auto' else usable[0]}, slow on a GPU ({'; '.join(reasons)})", fix)
+    elif slow := why_slow(active, device):
+        fix = "make Triton work: it needs a C compiler and Python's headers (gcc, python3-dev)"
+        yield warn(title, f"{active}, slow on a GPU ({slow})", fix if choice == "auto" else f"unset {VARIABLE}")
     else:
-        active = usable[0] if choice == "auto" else choice
         others = [name for name in usable if name != active]
         yield ok(title, f"{active}" + (f"; {VARIABLE}={choice}" if choice != "auto" else "") + _also(others))
     for status in statuses:
@@ -44,11 +41,3 @@ def checks() -> Iterable[Check]:
 
 def _also(names: list[str]) -> str:
     return f" (also usable: {', '.join(names)})" if names else ""
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -90,7 +90,17 @@ def test_every_option_differs_and_trains_all_of_its_parameters(n_axes: int, opti
     assert outputs[0].shape == (2, 2, *size)
     sum(output.square().mean() for output in outputs).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-    assert options == {"residual": False} or _described(network) != _described(small(n_axes, deep_supervision=True))
+    if options != {"residual": False}:  # which changes no module; its outputs are compared below
+        assert _described(network) != _described(small(n_axes, deep_supervision=True))
+
+
+@pytest.mark.parametrize("n_axes", [2, 3])
+def test_the_residual_connection_can_be_left_out(n_axes: int) -> None:
+    with_it, without = small(n_axes).eval(), small(n_axes, residual=False).eval()
+    without.load_state_dict(with_it.state_dict())
+    image = torch.randn(1, 1, *PATCH[n_axes])
+    with torch.no_grad():
+        assert not torch.allclose(with_it(image), without(image))
 
 
 def _described(network: MixedMLPUNet) -> tuple[str, list[torch.Size]]:

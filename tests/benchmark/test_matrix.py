@@ -58,6 +58,7 @@ def test_init_writes_the_format_that_reports_read(tmp_path: Path, run: Run) -> N
         (["--datasets", "999:3d_cascade_fullres", "--trainers", "nnUNetTrainer"], "a cascade needs the predictions"),
         (["--datasets", "999", "999", "--trainers", "nnUNetTrainer"], "names a data set twice"),
         (["--datasets", "999", "--trainers", "nnUNetTrainer", "--folds", "-1"], "-1 is no fold"),
+        (["--datasets", "999", "--trainers", "nnUNetTrainer", "--protocol", "flare"], "choose from nnunet, flare22,"),
     ],
 )
 def test_init_refuses_with_one_sentence(
@@ -181,6 +182,7 @@ def _without(part: str) -> Callable[[dict[str, Any]], None]:
         (lambda content: content["datasets"][0].update(plans="a__b"), "'a__b' is no plans name"),
         (lambda content: content.update(trainers=["../x"]), "'../x' is no trainer"),
         (lambda content: content["datasets"][0].pop("protocol"), "protocol"),
+        (lambda content: content["datasets"][0].update(protocol="amos22"), "'amos22' is no protocol of evaluation"),
     ],
 )
 def test_a_file_edited_by_hand_is_checked(

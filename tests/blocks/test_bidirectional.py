@@ -1,5 +1,8 @@
 """The bidirectional block against two blocks and flips, written out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nnunet_ext.blocks import BidirectionalMamba, Mamba
+from nnunet_ext.ops.precision import backward_without_autocast
 
 from ..reference import relative_error
 
@@ -113,10 +117,35 @@ def test_compiles_as_one_graph_and_recomputes() -> None:
     torch.testing.assert_close(gradient, expected)
 
 
-def test_layer_norm_is_applied_in_float32() -> None:
-    block = BidirectionalMamba(8).half()
-    tokens = (60000 * torch.ones(1, 4, 8)).half()
-    tokens[..., 0] = -60000
-    normed = F.layer_norm(tokens.float(), (8,))
-    assert normed.isfinite().all()
-    assert block(tokens).isfinite().all()
+def test_layer_norm_is_applied_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer_norm, seen = F.layer_norm, []
+
+    def spy(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        seen.append(x.dtype)
+        return layer_norm(x, *arguments)
+
+    monkeypatch.setattr(F, "layer_norm", spy)
+    assert BidirectionalMamba(8).half()(torch.randn(1, 4, 8).half()).isfinite().all()
+    assert seen == [torch.float32]
+
+
+def test_compiled_gradients_are_as_precise_as_those_of_eager_pytorch() -> None:
+    """Under autocast, with outputs scaled as a gradient scaler begins; torch.compile's own way is not finite here."""
+    config = torch._functorch.config
+    if not hasattr(config, "backward_pass_autocast"):
+        pytest.skip(f"torch {torch.__version__} has no choice of autocast in compiled backward passes")
+    torch.manual_seed(0)
+    block, tokens = BidirectionalMamba(16), torch.randn(2, 20, 16, requires_grad=True)
+    torch.compiler.reset()
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+
+    def gradients(run: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        with torch.autocast("cpu", torch.float16):
+            output = run(tokens)
+        return torch.autograd.grad(65536 * output.float().sum(), [tokens, *block.parameters()])
+
+    with config.patch(backward_pass_autocast="same_as_forward"):
+        backward_without_autocast()
+        for gradient, expected in zip(gradients(compiled), gradients(block), strict=True):
+            assert gradient.isfinite().all()
+            torch.testing.assert_close(gradient, expected)

@@ -224,7 +224,7 @@ def test_a_gpu_is_given_and_measured(docker: Docker, cases: Path, tmp_path: Path
         "echo 1000; echo 3000; echo [N/A]; exec sleep 60\n"
     )
     smi.chmod(0o755)
-    docker.behave(FLARE_LABELS, seconds=0.5, outputs={"a case.nii.gz": _labels(tmp_path / "out.nii.gz")})
+    docker.behave(FLARE_LABELS, seconds=2, outputs={"a case.nii.gz": _labels(tmp_path / "out.nii.gz")})
     assert _test("team", "--input", cases, "--output", tmp_path / "kept") == 0
     (call,) = docker.calls("container", "run")
     assert call[call.index("--gpus") + 1] == "device=0"

@@ -187,7 +187,7 @@ class Running(NamedTuple):
 
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
-    source = synapse(tmp_path / "download", scale=4)
+    source = synapse(tmp_path / "download", scale=8)  # large enough that a signal finds cases left
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         (tmp_path / variable).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / variable))

@@ -95,7 +95,10 @@ def test_short_trainers_are_found_by_nnunet(tmp_path: Path, monkeypatch: pytest.
     assert recursive_find_trainer_class_by_name("nnUNetTrainer_demo").__mro__[1].__name__ == "nnUNetTrainer"
 
 
-def test_plain_progress_is_one_line_per_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_is_one_line_per_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 7.0)
     with progress.Reporter().step("Plan") as step:
         step.advance(1, "not shown yet")
     lines = capsys.readouterr().out.splitlines()

@@ -137,6 +137,11 @@ def test_an_absent_device(model: Path, tmp_path: Path, capsys: Captured) -> None
     _refused(code, "torch sees no cuda here: use cpu", capsys)
 
 
+def test_what_is_no_device(model: Path, capsys: Captured) -> None:
+    code = cli.main(["predict", "-m", str(model), "-i", "images", "-o", "out", "-device", "gpu"])
+    _refused(code, "there is no device 'gpu': use cuda, mps, cpu", capsys)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

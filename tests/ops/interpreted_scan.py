@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from nnunet_ext.blocks import BidirectionalMamba
@@ -65,6 +66,12 @@ def test_the_check_before_use_finds_wrong_results(factor: float, monkeypatch: py
     reason = self_check.check(triton_cuda.TritonBackend(), "cpu", [(1, 3, 9)])
     assert (reason is None) == (factor == 1)
     assert reason is None or reason.startswith("the gradient of B of shape (2, 1, 3, 9) differs")
+
+
+def test_the_check_before_use_is_made_with_real_tensors() -> None:
+    """The first scan of a process may be one of shapes alone, or one that torch.export records."""
+    with FakeTensorMode():
+        assert self_check.check(triton_cuda.TritonBackend(), "cpu", [(1, 2, 3)]) is None
 
 
 def test_usual_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,6 +172,17 @@ def test_mamba_ssm_is_called_as_it_wants(
         assert relative_error(gradient, expected_gradients[name]) <= (1e-6 if dtype == torch.float32 else 1e-2), name
 
 
+def test_another_default_dtype() -> None:
+    expected, expected_gradients = run_scan(make_inputs(length=9), "numba")
+    torch.set_default_dtype(torch.float64)
+    try:
+        y, gradients = run_scan(make_inputs(length=9), "numba")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(y, expected)
+    assert all(torch.equal(gradient, expected_gradients[name]) for name, gradient in gradients.items())
+
+
 def test_import_loads_no_optional_library(run: Callable) -> None:
     code = (
         "import sys, nnunet_ext; assert 'torch' not in sys.modules\n"

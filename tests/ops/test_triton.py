@@ -75,7 +75,6 @@ def test_a_triton_that_is_too_old_is_not_used(version: str, usable: bool, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(triton_runtime, "_why_it_does_not_run", lambda: None)
     monkeypatch.setattr(triton_cuda, "_why_not_trusted", lambda: None)
-    monkeypatch.setattr(doctor_scan, "_device", lambda: "cuda")
     triton_runtime._why_not_triton.cache_clear()
     try:
         assert ("triton" in available_backends("cuda")) == usable

@@ -65,6 +65,7 @@ def test_larger_sizes(fundus: StockNnUNet, hippocampus: StockNnUNet, trainer: st
 def _train_with_a_kill(nnunet: StockNnUNet, dataset: int, configuration: str, trainer: str) -> None:
     """Train fold 1, which is killed in the middle of its second epoch and then continued."""
     command = ["nnUNetv2_train", dataset, configuration, 1, "-tr", trainer, "-device", "cpu"]
+    nnunet.environment["DAWDLE"] = "in epoch 1"
     with nnunet.start(*command) as process:
         try:
             nnunet.read_until(process, "Epoch 1")
@@ -72,6 +73,7 @@ def _train_with_a_kill(nnunet: StockNnUNet, dataset: int, configuration: str, tr
             assert process.poll() is None
         finally:
             os.killpg(process.pid, signal.SIGKILL)
+            del nnunet.environment["DAWDLE"]
     fold = nnunet.model(trainer, configuration) / "fold_1"
     assert not (fold / "checkpoint_final.pth").exists()
     assert torch.load(fold / "checkpoint_latest.pth", weights_only=False, mmap=True)["current_epoch"] == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
@@ -144,6 +144,7 @@ def test_half_precision_and_fewer_states_make_a_gpu_need_less_than_the_cpu() -> 
     assert trace(build, batch, "cuda").kept.per_voxel < 0.75 * trace(build, batch, "cpu").kept.per_voxel
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     parameters=st.integers(1, 10**9),
     per_voxel=st.floats(1, 1e4),

@@ -92,7 +92,11 @@ class TrainerTester:
 
     @pytest.mark.usefixtures("nnunet_folders")
     def test_nnunets_trainer_without_deep_supervision_ends_its_validation(self) -> None:
-        stock_trainer(self.name, nnUNetTrainerNoDeepSupervision).set_deep_supervision_enabled(True)
+        trainer = stock_trainer(self.name, nnUNetTrainerNoDeepSupervision)
+        trainer.set_deep_supervision_enabled(False)  # as nnU-Net does before its validation, and the contrary after it
+        with torch.no_grad():
+            assert isinstance(trainer.network(torch.randn(1, 1, 16, 16, 16)), torch.Tensor)
+        trainer.set_deep_supervision_enabled(True)
 
     def test_does_not_change_the_plans(self) -> None:
         plans, _ = tiny_plans()

@@ -18,6 +18,7 @@ ENVIRONMENT_VARIABLE = "NNUNET_EXT_SCAN_BACKEND"
 _BACKENDS: tuple[ScanBackend, ...] = (TritonBackend(), MambaSsmBackend(), NumbaBackend(), LaneBackend())
 _BY_NAME = {backend.name: backend for backend in _BACKENDS}
 BACKEND_NAMES = (*_BY_NAME, naive.NAME)
+FAST_ON_CUDA = (TritonBackend.name, MambaSsmBackend.name)
 
 
 class BackendStatus(NamedTuple):
@@ -78,6 +79,14 @@ def choose_backend(requested: str, device_type: str, float64: bool) -> str:
     if problem is not None:
         raise RuntimeError(f"The selective scan backend {requested!r} ({source}) cannot be used here: {problem}.")
     return requested
+
+
+def why_slow(name: str, device_type: str) -> str | None:
+    """Why the fast kernels do not compute on a GPU, if the backend `name` is none of them; None if all is well."""
+    if device_type != "cuda" or name in FAST_ON_CUDA:
+        return None
+    reasons = {fast: _problem(fast, device_type, float64=False) for fast in FAST_ON_CUDA}
+    return "; ".join(f"{fast}: {reason or 'not chosen'}" for fast, reason in reasons.items())
 
 
 # torch.compile takes the answer as a constant instead of tracing environment variables and imports. This is all that
