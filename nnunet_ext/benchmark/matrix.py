@@ -16,7 +16,9 @@ FILE = "matrix.json"
 NNUNET_PLANS = "nnUNetPlans"
 NNUNET_PROTOCOL = "nnunet"
 NAME = r"(?:(?!__)\w)+"
-"""Of trainers, plans and configurations: nnU-Net joins the three with a double underscore."""
+"""Of trainers and configurations: nnU-Net joins them and the plans with double underscores."""
+PLANS_NAME = r"(?!__)\w(?:(?!__)[\w.])*"
+"""Of plans, which may have a dot, as nnUNetLKMUNetPlans_24.5G; a name of only dots would be another folder."""
 OWN_BUDGET = re.compile(r"_([1-9]\d*)epochs_([1-9]\d*)iterations")
 """How the names of a user's own trainers end that train so short, as nnU-Net has no option for it."""
 
@@ -233,17 +235,21 @@ def check(matrix: Matrix) -> None:
             raise ValueError(f"{data.protocol!r} is no protocol of evaluation; choose from {', '.join(PROTOCOLS)}")
         if data.configuration == "3d_cascade_fullres":
             raise ValueError("a cascade needs the predictions of its 3d_lowres first; train 3d_lowres or 3d_fullres")
-    names = [(name, "trainer") for name in matrix.trainers]
-    names += [(data.plans, "plans name") for data in matrix.datasets]
-    names += [(data.configuration, "configuration") for data in matrix.datasets]
-    for name, kind in names:
-        if not isinstance(name, str) or not re.fullmatch(NAME, name):
-            raise ValueError(f"{name!r} is no {kind}: letters, digits and single underscores")
+    for name in matrix.trainers:
+        _check_name(name, "trainer", NAME, "letters, digits and single underscores")
+    for data in matrix.datasets:
+        _check_name(data.plans, "plans name", PLANS_NAME, "letters, digits, dots and single underscores")
+        _check_name(data.configuration, "configuration", NAME, "letters, digits and single underscores")
     if len({(data.name, data.plans, data.configuration) for data in matrix.datasets}) < len(matrix.datasets):
         raise ValueError("it names a data set twice with the same plans and configuration")
     for fold in matrix.folds:
         if not isinstance(fold, int) or fold < 0:
             raise ValueError(f"{fold!r} is no fold; folds are counted from 0")
+
+
+def _check_name(name: object, kind: str, pattern: str, words: str) -> None:
+    if not isinstance(name, str) or not re.fullmatch(pattern, name):
+        raise ValueError(f"{name!r} is no {kind}: {words}")
 
 
 def _unique(values: Iterable[Any]) -> tuple[Any, ...]:

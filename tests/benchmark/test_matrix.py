@@ -180,6 +180,8 @@ def _without(part: str) -> Callable[[dict[str, Any]], None]:
         (lambda content: content["datasets"][0].update(folds=[5]), "the folds of Dataset004_Hippocampus must be some"),
         (lambda content: content["datasets"][0].update(id=5), "'Dataset004_Hippocampus' with id 5 is none"),
         (lambda content: content["datasets"][0].update(plans="a__b"), "'a__b' is no plans name"),
+        (lambda content: content["datasets"][0].update(plans=".."), "'..' is no plans name"),
+        (lambda content: content["datasets"][0].update(configuration="2.d"), "'2.d' is no configuration"),
         (lambda content: content.update(trainers=["../x"]), "'../x' is no trainer"),
         (lambda content: content["datasets"][0].pop("protocol"), "protocol"),
         (lambda content: content["datasets"][0].update(protocol="amos22"), "'amos22' is no protocol of evaluation"),
@@ -195,3 +197,11 @@ def test_a_file_edited_by_hand_is_checked(
     with pytest.raises(BenchmarkError, match=r"matrix\.json") as raised:
         matrices.read(benchmark.folder)
     assert sentence in str(raised.value)
+
+
+def test_plans_of_half_a_gigabyte_have_a_dot(benchmark: Benchmark) -> None:
+    """As `nnunet-ext plan --gpu-memory 24.5` names them."""
+    file = benchmark.folder / "matrix.json"
+    file.write_text(file.read_text().replace('"nnUNetPlans"', '"nnUNetLKMUNetPlans_24.5G"'))
+    (plan,) = matrices.read(benchmark.folder).all_plans()
+    assert plan.job == "Dataset004_Hippocampus/nnUNetLKMUNetPlans_24.5G"
