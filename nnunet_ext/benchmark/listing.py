@@ -4,10 +4,8 @@ import shlex
 from pathlib import Path
 
 from nnunet_ext.benchmark.matrix import Fold, Matrix
+from nnunet_ext.benchmark.own_command import own_command
 from nnunet_ext.benchmark.workflow import SECONDS_OF_WARNING, Options
-from nnunet_ext.demo.commands import find
-
-FORMATS = ("shell", "sbatch")
 
 
 def listing(benchmark: Path, matrix: Matrix, form: str, options: Options) -> list[str]:
@@ -17,7 +15,7 @@ def listing(benchmark: Path, matrix: Matrix, form: str, options: Options) -> lis
 
 
 def _step(benchmark: Path, job: str, device: str) -> str:
-    return shlex.join([find("nnunet-ext"), "bench", "step", str(benchmark), job, "--device", device])
+    return shlex.join([own_command(), "bench", "step", str(benchmark), job, "--device", device])
 
 
 def _shell(benchmark: Path, matrix: Matrix, options: Options) -> list[str]:

@@ -13,14 +13,18 @@ from nnunet_ext.benchmark.train import train
 from nnunet_ext.locks import LockedError
 from nnunet_ext.trainers.preemption import EXIT_TRY_AGAIN
 
-ON_FAILURE = ("exit", "go-on", "stop")
-"""After a failure: leave with 1; with 0, as another attempt would fail again; or with 0 and let no step begin."""
-
 
 def run(benchmark: Path, job: str, device: str, on_failure: str) -> tuple[int, str]:
     """Do the step `job` if it is not done; returns the exit code and a sentence.
 
     The code is 0 if the step ended, 1 if it failed, 75 if it was asked to leave or is done by another process now.
+
+    Args:
+        benchmark: the benchmark's folder.
+        job: the step's name.
+        device: of a training.
+        on_failure: "exit": leave with 1; "go-on": with 0, as another attempt would fail again; "stop": with 0, and let
+            no step begin any more.
     """
     matrix = matrices.read(benchmark)
     step = matrix.find(job)

@@ -3,6 +3,7 @@
 On one machine the steps begin in the matrix's order. To SLURM Snakemake submits many at once, in any order.
 """
 
+import json
 import os
 import shlex
 import signal
@@ -23,8 +24,8 @@ from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.evaluate import EvaluationResults
 from nnunet_ext.benchmark.folders import RUN_LOCK, ended_file, failure_file, stop_file
 from nnunet_ext.benchmark.matrix import Evaluation, Fold, Matrix, Step
+from nnunet_ext.benchmark.own_command import own_command
 from nnunet_ext.benchmark.results import FoldResults
-from nnunet_ext.demo.commands import find
 from nnunet_ext.locks import Lock, LockedError, is_held
 
 SECONDS_BETWEEN_LOOKS = 10.0
@@ -199,7 +200,7 @@ def arguments(benchmark: Path, steps: Sequence[Fold | Evaluation], options: Opti
     n_devices = len(visible_devices()) if device in ("auto", "cuda") else 0
     jobs = options.jobs or (SLURM_JOBS if options.slurm else max(1, n_devices))
     config = {
-        "command": shlex.quote(find("nnunet-ext")),
+        "command": json.dumps(own_command(), ensure_ascii=False),  # Snakemake reads values as YAML
         "device": device,
         "on_failure": "stop" if options.stop_on_failure else "go-on",
         "threads": options.cores if options.slurm else 1,

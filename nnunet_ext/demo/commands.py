@@ -1,10 +1,12 @@
 """nnU-Net's own commands, started as a user would start them, in the demo's own folders."""
 
 import os
+import shutil
+import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from nnunet_ext.demo.errors import DemoError
@@ -14,13 +16,28 @@ LINES_SHOWN = 15
 
 
 def find(command: str) -> str:
-    """Path of a command that was installed beside this Python; DemoError if it is not there."""
-    suffix = ".exe" if os.name == "nt" else ""
-    for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
-        path = Path(folder) / f"{command}{suffix}"
-        if path.is_file():
-            return str(path)
-    raise DemoError(f"The command {command} is not installed beside {sys.executable}: pip install nnunet-ext.")
+    """Path of a command, that of this Python's environment if it has one; DemoError if there is none."""
+    name = f"{command}.exe" if os.name == "nt" else command
+    for folder in _folders_of_commands():
+        if (folder / name).is_file():
+            return str(folder / name)
+    on_path = shutil.which(command)
+    if on_path is None:
+        raise DemoError(
+            f"The command {command} is neither beside {sys.executable} nor on the PATH: pip install nnunet-ext."
+        )
+    return str(Path(on_path).absolute())
+
+
+def _folders_of_commands() -> Iterator[Path]:
+    """Where pip puts this environment's commands, the surest place first."""
+    yield Path(sysconfig.get_path("scripts"))
+    yield Path(sys.executable).parent
+    # pip --target and --prefix. Without a folder it names none: "" and "-c" would be the working directory.
+    if os.path.dirname(sys.argv[0]):
+        yield Path(sys.argv[0]).parent.absolute()
+    if site.ENABLE_USER_SITE:  # else the user's commands belong to another Python
+        yield Path(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
 
 
 def run(
