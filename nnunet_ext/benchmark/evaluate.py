@@ -1,5 +1,6 @@
 """The step that scores a network's folds by the protocol of the data set, where that is not nnU-Net's own."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 from nnunet_ext.benchmark.errors import BenchmarkError
 from nnunet_ext.benchmark.folders import nnunet_folder
 from nnunet_ext.benchmark.matrix import Evaluation
+from nnunet_ext.benchmark.own_command import own_command
 from nnunet_ext.benchmark.results import FoldResults
-from nnunet_ext.demo.commands import find
+from nnunet_ext.benchmark.scores import older_than_validation
 from nnunet_ext.locks import Lock
 
 LOCK = "nnunet_ext_evaluation.lock"
@@ -28,13 +30,17 @@ class EvaluationResults:
         return self.model / LOCK
 
     def is_done(self) -> bool:
-        """Whether every fold has scores, and none was trained anew after them."""
+        """Whether every fold has scores of all cases, and none was validated anew after them."""
         return all(fold.is_done() and self._has_scores(fold) for fold in self.folds)
 
     def _has_scores(self, fold: FoldResults) -> bool:
-        validation = fold.folder / "validation"
-        scores = validation / f"evaluation_{self._evaluation.dataset.protocol}.csv"
-        return scores.is_file() and scores.stat().st_mtime >= (validation / "summary.json").stat().st_mtime
+        scores = fold.folder / "validation" / f"evaluation_{self._evaluation.dataset.protocol}.csv"
+        summary = scores.with_suffix(".json")  # written last
+        try:
+            complete = json.loads(summary.read_text(encoding="utf-8"))["complete"] is True
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return complete and scores.is_file() and not older_than_validation(summary)
 
 
 def evaluate(evaluation: Evaluation) -> None:
@@ -50,7 +56,7 @@ def evaluate(evaluation: Evaluation) -> None:
     with Lock(results.lock):
         if results.is_done():
             return
-        command = [find("nnunet-ext"), "evaluate", "--protocol", evaluation.dataset.protocol]
+        command = [own_command(), "evaluate", "--protocol", evaluation.dataset.protocol]
         command += ["--results", str(results.model), "-np", os.environ.get("nnUNet_def_n_proc", "1")]
         code = subprocess.run(command).returncode
         # Not the code: it also tells of folds that are in no matrix.

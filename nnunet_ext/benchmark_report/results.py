@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ext.benchmark.matrix import Dataset, Matrix
+from nnunet_ext.benchmark.scores import older_than_validation
 from nnunet_ext.benchmark_report import training
 from nnunet_ext.benchmark_report.errors import ReportError
 from nnunet_ext.benchmark_report.training import Training
@@ -117,10 +118,12 @@ def collect(matrix: Matrix, results: Path) -> list[DataSetResults]:
         ReportError: nothing has finished, or a data set's folds overlap.
     """
     found = [_data_set(matrix, results, data) for data in matrix.datasets]
-    if all(cell.scores.empty for one in found for cell in one.cells.values()):
+    cells = [cell for one in found for cell in one.cells.values()]
+    if all(cell.scores.empty for cell in cells):
+        reasons = dict.fromkeys(reason for cell in cells for reason in cell.missing.values())
         raise ReportError(
-            f"No fold of the matrix has finished below {results}; train with `nnunet-ext bench`, or let nnUNet_results "
-            "name the folder that it trained into."
+            f"No fold of the matrix has finished below {results} ({', '.join(reasons)}); train with "
+            "`nnunet-ext bench`, or let nnUNet_results name the folder that it trained into."
         )
     return found
 
@@ -179,6 +182,8 @@ def _fold_scores(folder: Path, evaluation: str, by_protocol: bool, description: 
     try:
         frame = _read_summary(summary, description)
         if by_protocol:
+            if older_than_validation(folder / evaluation):
+                raise _NotThereError(f"{evaluation} is older than the validation")
             validated = set(frame["case"])
             frame = _read_csv(folder / evaluation, description)
             if lost := sorted(validated - set(frame["case"])):

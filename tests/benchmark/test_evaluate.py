@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -64,4 +65,35 @@ def test_folds_are_scored_and_again_when_one_was_trained_anew(benchmark: Benchma
     assert EvaluationResults(scored).is_done()
     assert len(list(model.glob("fold_*/validation/evaluation_transunet.csv"))) == 2
     os.utime(benchmark.place(1) / "validation" / "summary.json", (2e9, 2e9))
+    assert not EvaluationResults(scored).is_done()
+
+
+def _leave_scores(benchmark: Benchmark, complete: bool) -> None:
+    """What `nnunet-ext evaluate` writes into the first two folds; with `complete` false, as it does if cases fail."""
+    for number in (0, 1):
+        scores = benchmark.place(number) / "validation" / "evaluation_transunet.csv"
+        scores.write_text("case,class,metric,unit,value\n")
+        scores.with_suffix(".json").write_text(json.dumps({"complete": complete}))
+
+
+def test_scores_of_some_cases_are_not_the_evaluation(
+    benchmark: Benchmark, scored: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (0, 1):
+        benchmark.finish(number)
+
+    def evaluate(complete: bool) -> tuple[int, str]:
+        def command(*_: object) -> CompletedProcess[str]:
+            _leave_scores(benchmark, complete)
+            return CompletedProcess([], int(not complete))
+
+        monkeypatch.setattr("nnunet_ext.benchmark.evaluate.subprocess.run", command)
+        return step.run(benchmark.folder, scored.job, "cpu", "exit")
+
+    code, said = evaluate(complete=False)
+    assert code == 1
+    assert "left with 1 and has not scored every fold" in said
+    assert not EvaluationResults(scored).is_done()
+    assert evaluate(complete=True) == (0, f"{scored.job}: done")
+    (benchmark.place(0) / "validation" / "evaluation_transunet.json").write_text('{"complete": ')
     assert not EvaluationResults(scored).is_done()

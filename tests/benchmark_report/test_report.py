@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import statistics
@@ -311,6 +312,35 @@ def test_evaluation_that_lacks_a_case_is_a_missing_fold(bench: Bench) -> None:
     out = write(bench)
     assert {row["folds"] for row in table(out, "scores", "Dice").values()} == {"4/5 folds"}
     assert "evaluation_nnunet.csv lacks 1 validated cases, case_007 for one" in (out / "report.md").read_text()
+
+
+def test_scores_from_before_the_validation_are_no_scores(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nnU-Net validated again, or the fold was trained anew, and nothing was evaluated since."""
+    for trainer in bench.trainers:
+        rows = {
+            fold: [(f"case_{i:03d}", name, "Dice", "1", 0.5) for i in (fold, fold + 5) for name in ("head", "tail")]
+            for fold in range(5)
+        }
+        bench.evaluate(trainer, "nnunet", rows)
+    validated_again(bench, LKM, 2)
+    out = write(bench)
+    assert {name: row["folds"] for name, row in table(out, "scores", "Dice").items()} == {
+        STOCK: "5/5 folds",
+        LKM: "4/5 folds",
+        MLLA: "5/5 folds",
+    }
+    assert "evaluation_nnunet.csv is older than the validation" in (out / "report.md").read_text()
+    for trainer in bench.trainers:
+        for fold in range(5):
+            validated_again(bench, trainer, fold)
+    assert command(["bench", "report", str(bench.folder), "--out", str(tmp_path / "out")]) == 1
+    assert "(evaluation_nnunet.csv is older than the validation); train with" in capsys.readouterr().err
+
+
+def validated_again(bench: Bench, trainer: str, fold: int) -> None:
+    os.utime(bench.fold(trainer, fold) / "validation" / "summary.json", (2e9, 2e9))
 
 
 def test_background_is_shown_and_not_averaged(bench: Bench) -> None:
