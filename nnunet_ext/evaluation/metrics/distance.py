@@ -49,11 +49,6 @@ def hd95(distances: BothWays) -> float:
     return float(np.percentile(together, 95)) if together.size else float("nan")
 
 
-def asd(distances: BothWays) -> float:
-    """The mean distance of the prediction's surface from the reference's; medpy's `asd`. Either mask empty: NaN."""
-    return float(distances.from_prediction.mean()) if distances.from_prediction.size else float("nan")
-
-
 def assd(distances: BothWays) -> float:
     """The mean of the distances of both directions, taken together; medpy's `assd` since 0.5.
 
