@@ -41,7 +41,7 @@ def read_trained_model(folder: Path) -> TrainedModel:
     """
     try:
         dataset = json.loads((folder / "plans.json").read_text(encoding="utf-8"))["dataset_name"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{folder} is no trained model of nnU-Net ({type(error).__name__}: {error}); give the folder "
             "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION."
