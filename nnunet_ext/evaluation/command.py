@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.interrupt import sigterm_interrupts
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -56,16 +58,20 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate what was asked; 1 if a case or a fold failed."""
+    """Evaluate what was asked; 1 if a case or a fold failed, 130 if it was interrupted."""
     from nnunet_ext.evaluation.errors import EvaluationError
 
     try:
         if wrong := _wrong_usage(arguments):
             raise EvaluationError(wrong)
-        return _evaluate_model(arguments) if arguments.results else _evaluate_folders(arguments)
+        with sigterm_interrupts():
+            return _evaluate_model(arguments) if arguments.results else _evaluate_folders(arguments)
     except EvaluationError as error:
         print(f"nnunet-ext evaluate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("nnunet-ext evaluate: interrupted; nothing half-written was left.", file=sys.stderr)
+        return 130
     except OSError as error:  # of writing; what a case's own files do is said with the case
         print(f"nnunet-ext evaluate: {error}; nothing half-written was left.", file=sys.stderr)
         return 1
@@ -147,17 +153,18 @@ def _evaluate(
     from nnunet_ext.evaluation import summary as summaries
     from nnunet_ext.evaluation.evaluate import evaluate
 
+    summaries.prepare(out)
     console = Console(highlight=False, markup=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(protocol.name, total=len(references.keys() & predictions.keys()))
         result = evaluate(references, predictions, protocol, processes, lambda _: progress.advance(task))
     summary = {**summaries.summarize(protocol, result), **origin}
-    paths = summaries.write(summary, result, out)
     console.print(_table(summary, protocol.metrics))
     for note in [*protocol.notes, summary["how_averaged"]]:
         console.print(note, soft_wrap=True)
     for case, reason in result.failed.items():
         console.print(f"not scored: {case}: {reason}", soft_wrap=True)
+    paths = summaries.write(summary, result, out)  # after the table, which is not lost if the disk is full
     console.print(f"written: {paths[0]}, {paths[1]}", soft_wrap=True)
     return 1 if result.failed else 0
 

@@ -1,10 +1,11 @@
 """Scoring the cases of two folders, in parallel, so that a case that fails is named and the others go on."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
+import signal
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,28 +84,31 @@ def evaluate(
     failed |= {case: f"no reference for {predictions[case].name}" for case in predictions if case not in references}
     paths = {case: (path, predictions[case]) for case, path in sorted(references.items()) if case in predictions}
     values = {}
-    for case, outcome in _outcomes(paths, protocol, processes):
-        if isinstance(outcome, str):
-            failed[case] = outcome
-        else:
-            values[case] = outcome
-        if advance is not None:
-            advance(case)
+    with closing(_outcomes(paths, protocol, processes)) as outcomes:
+        for case, outcome in outcomes:
+            if isinstance(outcome, str):
+                failed[case] = outcome
+            else:
+                values[case] = outcome
+            if advance is not None:
+                advance(case)
     return Result(dict(sorted(values.items())), dict(sorted(failed.items())))
 
 
 def _outcomes(
     paths: Mapping[str, tuple[Path, Path]], protocol: Protocol, processes: int
-) -> Iterator[tuple[str, list[Value] | str]]:
+) -> Generator[tuple[str, list[Value] | str], None, None]:
+    """How each case went, in the order in which they end; closing the iterator begins no further case."""
     if processes == 1 or len(paths) < 2:
         for case, (reference, prediction) in paths.items():
             yield case, _score(reference, prediction, protocol)
         return
     left = dict(paths)
     while left:
-        for case, outcome in _in_processes(dict(left), protocol, processes):
-            del left[case]
-            yield case, outcome
+        with closing(_in_processes(dict(left), protocol, processes)) as outcomes:
+            for case, outcome in outcomes:
+                del left[case]
+                yield case, outcome
         # If some are left, a process was killed, and all cases that were not done are lost: again, with fewer.
         if left and processes == 1:
             case = next(iter(left))  # one process takes them in their order
@@ -115,15 +119,20 @@ def _outcomes(
 
 def _in_processes(
     paths: Mapping[str, tuple[Path, Path]], protocol: Protocol, processes: int
-) -> Iterator[tuple[str, list[Value] | str]]:
+) -> Generator[tuple[str, list[Value] | str], None, None]:
     """Score the cases until all are done or a process is killed."""
     # As nnU-Net does: forked processes and the threads of a library do not agree.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(paths)), context) as pool:
+    # Ctrl+C reaches every process of a terminal; this one handles it.
+    ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(min(processes, len(paths)), context, signal.signal, ignore_interrupts)
+    try:
         futures = {pool.submit(_score, *both, protocol): case for case, both in paths.items()}
         for future in as_completed(futures):
             with suppress(BrokenProcessPool):
                 yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _score(reference: Path, prediction: Path, protocol: Protocol) -> list[Value] | str:

@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import math
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,15 @@ def summarize(protocol: Protocol, result: Result) -> dict[str, Any]:
     }
 
 
+def prepare(folder: Path) -> None:
+    """Make `folder`; OSError if nothing can be written into it, which is better known before an hour of scoring."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def write(summary: dict[str, Any], result: Result, folder: Path) -> tuple[Path, Path]:
     """Write evaluation_<protocol>.csv and .json into `folder`, each whole or not at all; returns both paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,6 +1,7 @@
 """`nnunet-ext evaluate` as users type it: the two files, incomplete folders, trained models."""
 
 import csv
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -133,11 +134,37 @@ def _write_halves(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(0.5 * body(0).astype(np.float32), np.eye(4)), path)
 
 
-def test_a_disk_that_takes_nothing_is_said(hippocampus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (hippocampus / "out").write_text("a file where the folder should be")
-    folders = hippocampus / "ref", hippocampus / "pred"
-    assert _evaluate("transunet", *folders, "--out", hippocampus / "out", "-np", 1) == 1
+def _one_case(folder: Path) -> list[Path]:
+    for name in ("ref", "pred"):
+        write(folder / name / "case.nii.gz", body(0))
+    _dataset_json(folder)
+    return [folder / "ref", folder / "pred"]
+
+
+def test_a_place_that_takes_nothing_is_said_before_cases_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = _one_case(tmp_path)
+    (tmp_path / "out").write_text("a file where the folder should be")
+    monkeypatch.setattr("nnunet_ext.evaluation.evaluate.evaluate", lambda *_: pytest.fail("cases were scored"))
+    assert _evaluate("transunet", *folders, "--out", tmp_path / "out", "-np", 1) == 1
     assert "nothing half-written was left" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_costs_no_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folders = _one_case(tmp_path)
+    monkeypatch.setattr("nnunet_ext.evaluation.summary.write_text", full)
+    assert _evaluate("transunet", *folders, "--out", tmp_path / "new" / "out", "-np", 1) == 1
+    printed = capsys.readouterr()
+    assert "No space left on device; nothing half-written was left" in printed.err
+    assert "1.0000" in printed.out
+    assert "written" not in printed.out
+    assert not list((tmp_path / "new" / "out").iterdir())
 
 
 def test_rounded_headers_are_the_same_geometry(tmp_path: Path) -> None:
@@ -268,6 +295,7 @@ def test_incomplete_folds_are_named(trained: Path, capsys: pytest.CaptureFixture
         (["nnunet", "ref", "ref", "-np", "0"], "-np must be 1 or more, not 0"),
         (["nnunet", "ref", "ref", "--results", "ref"], "--results names the model's own folders"),
         (["nnunet", "--results", "ref"], "is no trained model of nnU-Net"),
+        (["nnunet", "--results", "listed"], "is no trained model of nnU-Net (TypeError"),
     ],
 )
 def test_wrong_usage(
@@ -278,6 +306,7 @@ def test_wrong_usage(
         write(tmp_path / name, body(0))
     (tmp_path / "mixed" / "a.png").write_bytes(b"\x89PNG")
     (tmp_path / "empty").mkdir()
+    (_made(tmp_path / "listed") / "plans.json").write_text("[]")
     (tmp_path / "good.json").write_text(json.dumps({"labels": LABELS}))
     (tmp_path / "old.json").write_text(json.dumps({"labels": {"0": "background", "1": "liver"}}))
     assert _evaluate(*arguments) == 2
