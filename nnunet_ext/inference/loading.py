@@ -1,4 +1,8 @@
-"""A trained model's folder, loaded for prediction: nothing in it runs, and no trainer is looked for that is ours."""
+"""A trained model's folder, loaded for prediction.
+
+No code comes from it: checkpoints are read as weights only, and plans may name nothing but networks and layers, classes
+of `torch.nn.Module` that are installed here (`nnunet_ext.sharing.layers`). A trainer of ours is not looked for.
+"""
 
 import contextlib
 import inspect

@@ -1,7 +1,6 @@
 """Checkpoints of the fork of nnU-Net 2.1 that LKM-UNet's authors trained in, as model folders of stock nnU-Net."""
 
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any
 
 from nnunet_ext.checkpoints import convert_state_dict
 from nnunet_ext.sharing.export import write_model
+from nnunet_ext.sharing.layers import check_layers
 from nnunet_ext.sharing.model import Model, check_that_it_predicts
 from nnunet_ext.sharing.plain import Checkpoint, read_json, read_nnunet_checkpoint
 from nnunet_ext.sharing.staging import staged
 
 TRAINER = "nnUNetTrainerLKMUNetReleased"
 """It computes what the authors' code computes."""
-
-LAYER = r"torch\.nn\.(modules\.[a-z_]+\.)?[A-Z][A-Za-z0-9]*"
 
 
 def import_checkpoints(checkpoints: Sequence[Path], plans: Path, dataset: Path, out: Path) -> Path:
@@ -74,12 +72,11 @@ def modern_plans(file: Path) -> dict[str, Any]:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     plans = read_json(file)
+    check_layers(plans)
     try:
         with warnings.catch_warnings(action="ignore"):  # nnU-Net warns of what is asked for here
             manager = PlansManager(plans)
             converted = {name: manager.get_configuration(name).configuration for name in plans["configurations"]}
-        for entries in converted.values():
-            _check_layers(**entries["architecture"])
     except Exception as error:  # broken plans make nnU-Net raise anything
         raise ValueError(
             f"the plans in {file} cannot be used ({type(error).__name__}: {error}): "
@@ -91,10 +88,3 @@ def modern_plans(file: Path) -> dict[str, Any]:
         for name, entries in converted.items()
     }
     return {**plans, "configurations": resolved}
-
-
-def _check_layers(arch_kwargs: dict[str, Any], _kw_requires_import: list[str], **_: Any) -> None:
-    """Plans name what nnU-Net imports, and calls with arguments that the plans name too: here, layers only."""
-    for key in _kw_requires_import:
-        if arch_kwargs[key] is not None and not re.fullmatch(LAYER, arch_kwargs[key]):
-            raise ValueError(f"{key} is {arch_kwargs[key]}, which is no layer of torch.nn and could be code")

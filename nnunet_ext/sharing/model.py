@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nnunet_ext.sharing.layers import check_layers, without_timms_warning
 from nnunet_ext.sharing.plain import Checkpoint, read_json, read_nnunet_checkpoint
 
 _PART = r"(?!\.)[^/\\:\x00-\x1f]+"
@@ -101,7 +102,7 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
         checkpoint_name: a file's name.
 
     Raises:
-        ValueError: names the file that is missing or is not what it should be.
+        ValueError: names the file that is missing or is not what it should be, or what the plans name and is no layer.
     """
     if Path(checkpoint_name).name != checkpoint_name or not checkpoint_name.endswith(".pth"):
         raise ValueError(f"the checkpoint is {checkpoint_name!r}, expected a file's name like checkpoint_final.pth")
@@ -112,6 +113,7 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION")
     plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+    check_layers(plans)
     if folds is None:
         there = [file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint_name}")]
         folds = sorted(fold for fold in there if fold.isdigit()) or [fold for fold in there if fold == "all"]
@@ -135,7 +137,7 @@ def find_trainer(name: str) -> Any:
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), without_timms_warning():
             found = recursive_find_trainer_class_by_name(name)
     except RuntimeError:
         found = None

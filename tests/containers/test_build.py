@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bomb import Bomb
+from bomb import PLANTED, Bomb, plant_in_plans
 
 from nnunet_ext import cli
 from nnunet_ext.containers import check
@@ -176,6 +176,13 @@ def test_a_pickle_bomb_does_not_go_off(
     assert "neither a tensor nor a plain value, which could be code" in capsys.readouterr().err
     assert not bomb.target.exists()
     assert not (tmp_path / "out").exists()
+
+
+def test_plans_that_name_code(model: Path, bomb: Bomb, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant_in_plans(model, bomb.target)
+    assert _build(model, "--target", "flare", "--dry-run", tmp_path / "out") == 1
+    assert PLANTED in capsys.readouterr().err
+    assert not bomb.target.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""A pickle that runs code when it is read carelessly."""
+"""A pickle and plans that run code when they are read carelessly."""
 
+import json
 from pathlib import Path
 
 
@@ -13,3 +14,18 @@ class Bomb:
         import os
 
         return os.mkdir, (str(self.target),)
+
+
+def plant_in_plans(model: Path, target: Path) -> None:
+    """Change a model's plans.json so that building its network makes the folder `target`: another configuration,
+    which the model's own inherits from, names a function as a layer.
+    """
+    plans = json.loads((model / "plans.json").read_text())
+    (name,) = plans["configurations"]
+    parent = plans["configurations"][name]
+    parent["architecture"]["arch_kwargs"] |= {"nonlin": "os.mkdir", "nonlin_kwargs": {"path": str(target)}}
+    plans["configurations"] = {"parent": parent, name: {"inherits_from": "parent"}}
+    (model / "plans.json").write_text(json.dumps(plans))
+
+
+PLANTED = "the plans name 'os.mkdir' as nonlin of parent: here that is no layer"

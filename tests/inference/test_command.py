@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from bomb import Bomb
+from bomb import PLANTED, Bomb, plant_in_plans
 
 from nnunet_ext import cli
 
@@ -166,6 +166,14 @@ def test_a_pickle_bomb_does_not_go_off(model: Path, tmp_path: Path, capsys: Capt
     told = "it holds posix.mkdir, neither a tensor nor a plain value, which could be code"
     _refused(_predict(mine, tmp_path / "images", tmp_path / "out"), told, capsys)
     assert not bomb.target.exists()
+
+
+def test_plans_that_name_code(model: Path, tmp_path: Path, capsys: Captured) -> None:
+    mine = shutil.copytree(model, tmp_path / model.parent.name / model.name)
+    plant_in_plans(mine, tmp_path / "the bomb went off")
+    (tmp_path / "images").mkdir()
+    _refused(_predict(mine, tmp_path / "images", tmp_path / "out"), PLANTED, capsys)
+    assert not (tmp_path / "the bomb went off").exists()
 
 
 def test_weights_of_another_network(model: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bomb import Bomb
+from bomb import PLANTED, Bomb, plant_in_plans
 
 from nnunet_ext import cli
 
@@ -117,6 +117,13 @@ def test_a_pickle_bomb_does_not_go_off(
         (model / part).write_bytes(pickle.dumps(([bomb], [{}])))
         told = "postprocessing.pkl is not what nnU-Net writes there (it names posix.mkdir)"
     _refused([str(model), str(tmp_path / "out")], told, capsys)
+    assert not bomb.target.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_plans_that_name_code(model: Path, bomb: Bomb, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant_in_plans(model, bomb.target)
+    _refused([str(model), str(tmp_path / "out")], PLANTED, capsys)
     assert not bomb.target.exists()
     assert not (tmp_path / "out").exists()
 

@@ -157,7 +157,12 @@ def test_plans_that_nnunet_cannot_convert(released: Path, tmp_path: Path, capsys
     layers = {"nonlin": "torch.nn.parallel.distributed.os.mkdir", "nonlin_kwargs": {"path": str(tmp_path / "made")}}
     plans["configurations"]["2d"]["architecture"] = {"arch_kwargs": layers, "_kw_requires_import": ["nonlin"]}
     (released / "plans.json").write_text(json.dumps(plans))
-    _refused(released, tmp_path / "out", "nonlin is torch.nn.parallel.distributed.os.mkdir, which is no layer", capsys)
+    _refused(
+        released,
+        tmp_path / "out",
+        "distributed.os.mkdir' as nonlin of 2d: here that is no layer",
+        capsys,
+    )
     assert not (tmp_path / "made").exists()
     shutil.copy(released / "checkpoint_final.pth", released / "plans.json")
     _refused(released, tmp_path / "out", "plans.json is no JSON file", capsys)
