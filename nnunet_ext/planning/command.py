@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 
+from nnunet_ext.interrupt import sigterm_interrupts
 from nnunet_ext.planning.networks import NETWORKS
 
 
@@ -27,13 +28,29 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     names = list(NETWORKS) if arguments.all else [arguments.network]
     try:
-        dataset = inputs.check(arguments.dataset, names, arguments.gpu_memory, arguments.np)
-        for name in names:
-            _plan_one(dataset, name, arguments)
+        with sigterm_interrupts():
+            dataset = inputs.check(arguments.dataset, names, arguments.gpu_memory, arguments.np)
+            planned = [_is_planned(dataset, name, arguments) for name in names]
+    except KeyboardInterrupt:
+        print("nnunet-ext plan: interrupted; the plans that were printed are written", file=sys.stderr)
+        return 130
     except ValueError as error:
         print(f"nnunet-ext plan: {error}", file=sys.stderr)
         return 1
-    return 0
+    except OSError as error:  # the next network's plans would meet it too
+        print(f"nnunet-ext plan: {error.strerror or error}: {error.filename or 'writing the plans'}", file=sys.stderr)
+        return 1
+    return 0 if all(planned) else 1
+
+
+def _is_planned(dataset: str, name: str, arguments: argparse.Namespace) -> bool:
+    """Plan for one network; one that does not fit says so, and does not keep the others from it."""
+    try:
+        _plan_one(dataset, name, arguments)
+    except ValueError as error:
+        print(f"nnunet-ext plan: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _plan_one(dataset: str, name: str, arguments: argparse.Namespace) -> None:
@@ -54,7 +71,7 @@ def _plan_one(dataset: str, name: str, arguments: argparse.Namespace) -> None:
     if arguments.preprocess:
         next_steps.preprocess(planner, arguments.np)
     console.print("Next:")
-    for command in next_steps.commands(planner):
+    for command in next_steps.commands(planner, arguments.np):
         console.print(f"  {command}", soft_wrap=True)
     console.print()
 

@@ -19,13 +19,13 @@ def preprocess(planner: ExtPlanner, processes: int) -> None:
         preprocess_dataset(_number(planner), planner.plans_identifier, missing, [processes])
 
 
-def commands(planner: ExtPlanner) -> list[str]:
+def commands(planner: ExtPlanner, processes: int) -> list[str]:
     """The commands that preprocess what is missing and train fold 0 of each configuration, in an order that works."""
     number, plans, network = _number(planner), planner.plans_identifier, NETWORKS[planner.network]
     missing = _missing(planner)
     lines = []
     if missing:
-        lines.append(f"nnUNetv2_preprocess -d {number} -plans_name {plans} -c {' '.join(missing)} -np 4")
+        lines.append(f"nnUNetv2_preprocess -d {number} -plans_name {plans} -c {' '.join(missing)} -np {processes}")
     for configuration in ORDER:
         if configuration in planner.plans["configurations"]:
             lines.append(f"nnUNetv2_train {number} {configuration} 0 -tr {network.trainer} -p {plans}")
