@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.containers import docker
+from nnunet_ext.inference import control_groups
 
 INTERVAL = 0.1
 """Seconds between two samples."""
-GROUPS = Path("/sys/fs/cgroup")
 GPU_QUERY = ("--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits")
 
 
@@ -63,21 +63,6 @@ class Sampler:
         )
 
 
-def groups(lines: Sequence[str]) -> dict[str, Path]:
-    """Folders of the control groups in the lines of a /proc/PID/cgroup, by controller.
-
-    Version 2 has one folder for all of them, which stands under "memory" and "cpuacct", the names of version 1.
-    """
-    found: dict[str, Path] = {}
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            found[controller] = GROUPS / controller / path.lstrip("/")
-    if "memory" not in found and "" in found:
-        found["memory"] = found["cpuacct"] = found[""]
-    return found
-
-
 def memory(group: Path) -> int:
     """Bytes in use by the processes of a control group and in its tmpfs: not what the kernel caches of files."""
     lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
@@ -122,6 +107,6 @@ def gpu_memory() -> Iterator[list[float]]:
 
 def _groups_of(process: int) -> dict[str, Path]:
     try:
-        return groups(Path(f"/proc/{process}/cgroup").read_text().splitlines())
+        return control_groups.groups(Path(f"/proc/{process}/cgroup").read_text().splitlines())
     except OSError:  # it has just ended, or this is not Linux
         return {}

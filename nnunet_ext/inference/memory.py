@@ -1,5 +1,6 @@
 """How much memory there is, and room in it or on the disk for what is too large."""
 
+import itertools
 import mmap
 import os
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nnunet_ext.inference.control_groups import memory_groups
+
 GIB = 2**30
 UNKNOWN = 8 * GIB
 """Taken as free memory where the system does not tell."""
@@ -18,16 +21,16 @@ UNKNOWN = 8 * GIB
 MEMINFO = Path("/proc/meminfo")
 
 CGROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Of a container, by version 2 and version 1: folder, limit, use, and the part of it that is only a cache of files."""
+"""Of a control group, by version 2 and version 1: limit, use, and the part of it that is only a cache of files."""
 
 
 def available() -> int:
-    """Bytes that this process may still take: what the machine has free, or a container's limit leaves."""
+    """Bytes that this process may still take: what the machine has free, or the limit of a container or job leaves."""
     free = [_field(MEMINFO, "MemAvailable:", 1024)]
-    for folder, limit, used, cache in CGROUPS:
+    for folder, (limit, used, cache) in itertools.product(memory_groups(), CGROUPS):
         most, now = _number(folder / limit), _number(folder / used)
         if most is not None and now is not None:
             free.append(most - now + (_field(folder / "memory.stat", cache, 1) or 0))

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.containers import measure
+from nnunet_ext.inference import control_groups
 
 ID = "docker/0123abcd"
 
 
 def test_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "GROUPS", tmp_path)
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path)
     # Of a machine that has version 2 beside it, without controllers.
-    found = measure.groups([f"9:memory:/{ID}", f"4:cpu,cpuacct:/{ID}", f"1:name=systemd:/{ID}", f"0::/{ID}"])
+    found = control_groups.groups([f"9:memory:/{ID}", f"4:cpu,cpuacct:/{ID}", f"1:name=systemd:/{ID}", f"0::/{ID}"])
     for name in ("memory", "cpuacct"):
         (tmp_path / name / ID).mkdir(parents=True)
     (found["memory"] / "memory.stat").write_text("cache 900\nrss 10\nshmem 1\ntotal_rss 4096\ntotal_shmem 100\n")
@@ -22,8 +23,8 @@ def test_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "GROUPS", tmp_path)
-    found = measure.groups([f"0::/system.slice/{ID}.scope"])
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path)
+    found = control_groups.groups([f"0::/system.slice/{ID}.scope"])
     group = tmp_path / "system.slice" / f"{ID}.scope"
     group.mkdir(parents=True)
     (group / "memory.stat").write_text("anon 4096\nfile 900\nshmem 100\n")

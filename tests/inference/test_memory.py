@@ -11,7 +11,7 @@ from models import write_model
 from tiny import tiny_plans
 
 from nnunet_ext.bench_scan.resources import PeakMemory
-from nnunet_ext.inference import memory
+from nnunet_ext.inference import control_groups, memory
 from nnunet_ext.inference.loading import load
 
 MIB = 2**20
@@ -77,5 +77,48 @@ def test_a_containers_limit_counts(
         (tmp_path / name).write_text(text + "\n")
     (tmp_path / "meminfo").write_text("MemTotal:       20 kB\nMemFree:  3 kB\nMemAvailable:   10 kB\n")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CGROUPS", ((tmp_path, *memory.CGROUPS[0][1:]),))
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path)
+    monkeypatch.setattr(control_groups, "OF_THIS_PROCESS", tmp_path / "absent")
+    assert memory.available() == expected
+
+
+V2 = {"memory.max": "max", "memory.current": "9000"}
+
+
+@pytest.mark.parametrize(
+    ("own", "tree", "expected"),
+    [
+        ("0::/job/step", {"job/step": {"memory.max": "7000", "memory.current": "3000"}, "job": V2, ".": {}}, 4000),
+        ("0::/job/step", {"job/step": V2, "job": {"memory.max": "9500", "memory.current": "9000"}}, 500),
+        ("0::/outside/name", {".": {"memory.max": "7000", "memory.current": "3000"}}, 4000),  # seen from a container
+        ("0::/job", {"other": {"memory.max": "1", "memory.current": "1"}, "job": V2}, 10 * 1024),
+        (
+            "9:memory:/job/step\n0::/job",
+            {
+                "memory/job/step": {
+                    "memory.limit_in_bytes": "9223372036854771712",
+                    "memory.usage_in_bytes": "3000",
+                },
+                "memory/job": {
+                    "memory.limit_in_bytes": "7000",
+                    "memory.usage_in_bytes": "3000",
+                    "memory.stat": "total_inactive_file 500",
+                },
+            },
+            4500,
+        ),
+    ],
+)
+def test_the_limits_of_all_groups_above_count(
+    own: str, tree: dict[str, dict[str, str]], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, files in tree.items():
+        (tmp_path / "groups" / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / "groups" / folder / name).write_text(text + "\n")
+    (tmp_path / "meminfo").write_text("MemAvailable:   10 kB\n")
+    (tmp_path / "cgroup").write_text(own + "\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "OF_THIS_PROCESS", tmp_path / "cgroup")
     assert memory.available() == expected
