@@ -47,7 +47,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         with sigterm_interrupts():
             return _run(arguments)
     except KeyboardInterrupt:
-        print("nnunet-ext predict: interrupted; --continue_prediction goes on with the next case", file=sys.stderr)
+        hint = "" if arguments.warm else "; --continue_prediction goes on with the next case"
+        print(f"nnunet-ext predict: interrupted{hint}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"nnunet-ext predict: {error}", file=sys.stderr)

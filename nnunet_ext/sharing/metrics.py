@@ -6,10 +6,15 @@ from typing import Any
 
 Summary = dict[str, Any]
 
+NUMBER = "number_of_cases"
+"""Our entry of an exported summary.json, in place of the cases."""
+
 
 def without_cases(summary: Summary) -> Summary:
-    """A summary.json of which only the means are left: cases have names, which can be a patient's."""
-    return {key: value for key, value in summary.items() if key != "metric_per_case"}
+    """A summary.json of which only the means and the number of cases are left: names can be a patient's."""
+    kept = {key: value for key, value in summary.items() if key != "metric_per_case"}
+    number = _number_of_cases(summary)
+    return kept if number is None else kept | {NUMBER: number}
 
 
 def dice_table(summaries: Mapping[str, Summary], labels: Mapping[str, Any]) -> list[list[str]]:
@@ -27,9 +32,18 @@ def dice_table(summaries: Mapping[str, Summary], labels: Mapping[str, Any]) -> l
         rows.append([names.get(key, key), *_shown(values)])
     means = [_dice(summary.get("foreground_mean")) for summary in summaries.values()]
     rows.append(["mean of the labels", *_shown(means)])
-    rows.append(["cases", *(str(len(summary.get("metric_per_case", []))) for summary in summaries.values())])
-    rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
+    numbers = [_number_of_cases(summary) for summary in summaries.values()]
+    if any(number is not None for number in numbers):
+        rows.append(["cases", *("-" if number is None else str(number) for number in numbers)])
+        rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
     return rows
+
+
+def _number_of_cases(summary: Summary) -> int | None:
+    """None of a summary that lost its cases on the way."""
+    cases = summary.get("metric_per_case")
+    number = len(cases) if isinstance(cases, list) else summary.get(NUMBER)
+    return number if isinstance(number, int) else None
 
 
 def _dice(means: Any) -> float:

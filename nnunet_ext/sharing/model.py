@@ -114,9 +114,9 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
         raise ValueError(f"{folder} is no folder: give nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION")
     plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
     check_layers(plans)
+    there = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint_name}"))
     if folds is None:
-        there = [file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint_name}")]
-        folds = sorted(fold for fold in there if fold.isdigit()) or [fold for fold in there if fold == "all"]
+        folds = [fold for fold in there if fold.isdigit()] or [fold for fold in there if fold == "all"]
     if not folds:
         raise ValueError(
             f"{folder} has no fold_*/{checkpoint_name}: train a fold to its end, or name another checkpoint"
@@ -124,6 +124,9 @@ def open_model(folder: Path, folds: Sequence[str] | None, checkpoint_name: str) 
     for fold in folds:
         if fold != "all" and not re.fullmatch("[0-9]+", fold):
             raise ValueError(f"a fold is {fold!r}, expected a number or all")
+        if fold not in there:
+            of_all = f"the folds with one are {', '.join(there)}" if there else "no fold has one"
+            raise ValueError(f"{folder / f'fold_{fold}' / checkpoint_name} is missing: {of_all}")
     checkpoints = {fold: read_nnunet_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds}
     return Model(folder, plans, dataset, checkpoints, checkpoint_name)
 

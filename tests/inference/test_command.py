@@ -120,7 +120,8 @@ def test_a_folder_without_cases(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["-f", "3"], "checkpoint_final.pth is missing"),
+        (["-f", "3"], "checkpoint_final.pth is missing: the folds with one are 0"),
+        (["-f", "0", "-chk", "checkpoint_best.pth"], "checkpoint_best.pth is missing: no fold has one"),
         (["-chk", "checkpoint_best.pth"], "has no fold_*/checkpoint_best.pth"),
         (["-chk", "../checkpoint_best.pth"], "'../checkpoint_best.pth', expected a file's name"),
         (["-prev_stage_predictions", "there"], "-prev_stage_predictions is there, the model needs none"),
@@ -196,6 +197,24 @@ def test_warming_runs_the_network(model: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     assert cli.main(["predict", "-m", str(model), "-device", "cpu", "--warm"]) == 0
     assert tiles == [(1, 2, 32, 32, 32)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--warm"], "interrupted"),
+        (["-i", "images", "-o", "out"], "interrupted; --continue_prediction goes on with the next case"),
+    ],
+)
+def test_an_interruption(
+    options: list[str], told: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnunet_ext.inference.loading.load", interrupt)
+    assert cli.main(["predict", "-m", str(model), *options]) == 130
+    assert capsys.readouterr().err == f"nnunet-ext predict: {told}\n"
 
 
 @pytest.mark.parametrize("max_memory", ["0", "4"])

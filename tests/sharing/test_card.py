@@ -1,5 +1,6 @@
 """The model card, and that its commands and citations are right."""
 
+import json
 import re
 import shlex
 from importlib.metadata import version
@@ -34,6 +35,15 @@ def test_says_what_it_is_how_good_and_what_may_be_done_with_it(model: Path, tmp_
     commands = [shlex.split(line) for line in card.splitlines() if line.startswith("nnUNetv2_predict ")]
     assert commands[0][commands[0].index("-f") :] == ["-f", "0", "1"]
     assert commands[0][commands[0].index("-d") + 1] == "Dataset999_Tiny"
+
+
+def test_an_export_of_an_export_still_knows_the_number_of_cases(model: Path, tmp_path: Path) -> None:
+    _card(model, tmp_path / "first")
+    once = next((tmp_path / "first").rglob("plans.json")).parent
+    assert "| cases | 1 | 1 |  |" in _card(once, tmp_path / "second")
+    file = once / "fold_0" / "validation" / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "number_of_cases": None}))
+    assert "| cases | - | 1 |  |" in _card(once, tmp_path / "third")
 
 
 def test_options_for_the_licence_of_the_data(model: Path, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_plans_that_name_code(model: Path, bomb: Bomb, tmp_path: Path, capsys: p
     [
         ("plans.json", "plans.json is missing: give a model folder"),
         ("dataset.json", "dataset.json is missing: give a model folder"),
-        ("fold_1/checkpoint_final.pth", "checkpoint_final.pth is missing: give a checkpoint_*.pth"),
+        ("fold_1/checkpoint_final.pth", "checkpoint_final.pth is missing: the folds with one are 0"),
     ],
 )
 def test_missing_and_damaged_files(
