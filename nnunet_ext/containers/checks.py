@@ -34,7 +34,7 @@ def problems(folder: Path, output: str, image: Path, labels: Sequence[int] | Non
     try:
         return found + _of_labels(folder / output, image, labels)
     except Exception as error:  # a damaged file raises whatever its bytes happen to say
-        return [*found, f"{output} cannot be read: {str(error).strip() or type(error).__name__}"]
+        return [*found, f"{output} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"]
 
 
 def _of_labels(output: Path, image: Path, labels: Sequence[int] | None) -> list[str]:

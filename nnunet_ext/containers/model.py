@@ -65,6 +65,11 @@ def _check_reader(challenge: Challenge, reader: Any) -> None:
             f"this model reads {', '.join(endings)} (nnU-Net's {reader.__name__}), and FLARE's images are .nii.gz: "
             "give a model that was trained on those, or another --target"
         )
+    if ".tif" in endings and ".png" not in endings:  # volumes, which lose their spacing in this kind of file
+        raise ContainerError(
+            f"this model reads {', '.join(endings)} as volumes (nnU-Net's {reader.__name__}), and challenges have no "
+            "such images: give a model that was trained with another reader"
+        )
     try:
         ending_of(reader)
     except CaseError as error:

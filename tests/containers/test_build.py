@@ -194,6 +194,11 @@ def test_plans_that_name_code(model: Path, bomb: Bomb, tmp_path: Path, capsys: p
             "FLARE's images are .nii.gz",
         ),
         ({"reader": "Tiff3DIO"}, ["--target", "flare"], "reads .tif, .tiff (nnU-Net's Tiff3DIO)"),
+        (
+            {"reader": "Tiff3DIO", "ending": ".tif"},
+            GRAND_CHALLENGE,
+            "reads .tif, .tiff as volumes",
+        ),
         ({"channels": 2}, GRAND_CHALLENGE, "has 2 channels (channel 0, channel 1): name the challenge's images"),
         ({}, [*GRAND_CHALLENGE, "--inputs", "a", "b"], "--inputs names 2 images, and the model has 1 channel(s)"),
         ({}, ["--target", "flare", "--wheels", "absent"], "--wheels is absent, which is no folder"),
