@@ -26,7 +26,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     import_.add_argument(
         "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="checkpoint_final.pth of a fold, or of several"
     )
-    import_.add_argument("out", type=Path, metavar="OUT", help="a folder")
+    import_.add_argument("out", type=Path, metavar="OUT", help="a folder, named right after them")
     import_.add_argument("--plans", type=Path, required=True, help="the plans.json of that training")
     import_.add_argument("--dataset-json", type=Path, required=True, help="the dataset.json of that training")
     import_.set_defaults(run=_import)

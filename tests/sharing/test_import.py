@@ -105,6 +105,27 @@ def test_stock_prediction_computes_what_the_authors_code_computes(
     assert plans["configurations"]["2d_large_batch"]["batch_size"] == 9
 
 
+def test_several_folds_in_one_model_folder(released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = torch.load(released / "checkpoint_final.pth", weights_only=False)
+    files = []
+    for fold in (1, 0, 1):
+        files.append(released / f"{len(files)}.pth")
+        name = "decoder.seg_layers.0.bias"
+        weights = checkpoint["network_weights"] | {name: checkpoint["network_weights"][name] + fold}
+        changed = {"init_args": checkpoint["init_args"] | {"fold": fold}, "network_weights": weights}
+        torch.save(checkpoint | changed, files[-1])
+    beside = ["--plans", str(released / "plans.json"), "--dataset-json", str(released / "dataset.json")]
+    start, end = ["import-checkpoint", "lkm_unet"], [str(tmp_path / "out"), *beside]
+    assert cli.main([*start, *map(str, files), *end]) == 1
+    assert capsys.readouterr().err.endswith("2.pth is of fold 1, as one before it: give one checkpoint of each fold\n")
+    assert not (tmp_path / "out").exists()
+    assert cli.main([*start, *map(str, files[:2]), *end]) == 0
+    made = sorted((tmp_path / "out" / INSIDE).glob("fold_*/checkpoint_final.pth"))
+    assert [file.parent.name for file in made] == ["fold_0", "fold_1"]
+    zero, one = (torch.load(file, weights_only=True)["network_weights"][name] for file in made)
+    assert torch.equal(zero + 1, one)
+
+
 def test_what_was_imported_can_be_exported(released: Path, tmp_path: Path) -> None:
     assert cli.main(_arguments(released, tmp_path / "out")) == 0
     assert cli.main(["export", str(tmp_path / "out" / INSIDE), str(tmp_path / "out.zip")]) == 0
