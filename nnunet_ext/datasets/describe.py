@@ -41,8 +41,12 @@ def write_dataset_json(folder: Path, benchmark: Benchmark, name: str, split: str
     )
 
 
-def write_licence(folder: Path, benchmark: Benchmark, split: str, source: Source) -> None:
-    """Write licence and citation into `folder`, and copy the source's own notices beside them."""
+def write_licence(folder: Path, benchmark: Benchmark, split: str, source: Source) -> list[str]:
+    """Write licence and citation into `folder`, and copy the source's own notices beside them.
+
+    Returns:
+        What is to be said of notices that cannot be read.
+    """
     parts = [
         benchmark.title,
         f"Where from: {benchmark.obtain}",
@@ -56,9 +60,19 @@ def write_licence(folder: Path, benchmark: Benchmark, split: str, source: Source
     ]
     write_text(folder / LICENCE_FILE, "\n\n".join(parts) + "\n")
     shutil.rmtree(folder / FROM_SOURCE, ignore_errors=True)
+    return _copy_notices(source, folder / FROM_SOURCE)
+
+
+def _copy_notices(source: Source, folder: Path) -> list[str]:
+    warnings = []
     for file in source.files:
-        if NOTICE.fullmatch(file.name):
+        if not NOTICE.fullmatch(file.name) or file.size > LARGEST_NOTICE:
+            continue
+        try:
             text = file.read()
-            if len(text) <= LARGEST_NOTICE:
-                (folder / FROM_SOURCE).mkdir(exist_ok=True)
-                (folder / FROM_SOURCE / file.name.replace("/", "__")).write_bytes(text)
+        except Exception as error:  # a damaged archive raises anything; the images have been read from it
+            warnings.append(f"{file.name} could not be read ({type(error).__name__}: {error}) and is not copied")
+            continue
+        folder.mkdir(exist_ok=True)
+        (folder / file.name.replace("/", "__")).write_bytes(text)
+    return warnings

@@ -50,7 +50,7 @@ def finish(
         write_text(folder / splits.FILE, splits.to_json(folds))
     else:
         warnings.append(f"fewer than {splits.N_FOLDS} training cases make no folds: train with fold all")
-    describe.write_licence(folder, benchmark, split, source)
+    warnings += describe.write_licence(folder, benchmark, split, source)
     report = {
         "benchmark": benchmark.name,
         "split": split,

@@ -84,10 +84,11 @@ def with_labels(values: Mapping[str, int], folder: str, grey: bool) -> Benchmark
         raise ConvertError("Two labels have the same value in the masks: each needs its own.")
     if not re.fullmatch(r"\w+", folder):
         raise ConvertError(f"The name {folder!r} is refused: letters, digits and _ only.")
+    names = sorted(values, key=lambda name: name == "ignore")  # nnU-Net wants the largest number for it
     return replace(
         IMAGES_MASKS,
         folder=folder,
         channel_names=("grey",) if grey else ("R", "G", "B"),
-        labels={name: index for index, name in enumerate(values)},
-        label_map={value: index for index, value in enumerate(values.values())},
+        labels={name: index for index, name in enumerate(names)},
+        label_map={values[name]: index for index, name in enumerate(names)},
     )

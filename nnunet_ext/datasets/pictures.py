@@ -11,7 +11,7 @@ from nnunet_ext.datasets.benchmark import Benchmark, Case
 from nnunet_ext.datasets.errors import CaseError
 from nnunet_ext.datasets.labels import counts, remap
 from nnunet_ext.datasets.record import Record
-from nnunet_ext.datasets.source import File
+from nnunet_ext.datasets.source import File, named
 
 GREY = ("L", "I;16", "I;16B", "I")
 """Pillow's modes of one channel: 8 bits, 16 in either order of bytes, and 32."""
@@ -35,9 +35,11 @@ def convert(case: Case, benchmark: Benchmark, folder: Path) -> Record:
     (image,) = case.images
     values = None
     if case.label is not None:
-        values = mask_values(_open(_fetch(case.label, folder, "mask")), benchmark.coloured_palettes)
-    downloaded = _fetch(image, folder, "picture")
-    opened = _open(downloaded)
+        with named(case.label):
+            values = mask_values(_open(_fetch(case.label, folder, "mask")), benchmark.coloured_palettes)
+    with named(image):
+        downloaded = _fetch(image, folder, "picture")
+        opened = _open(downloaded)
     picture = _upright(opened, None if values is None else (values.shape[1], values.shape[0]))
     picture = _channels(picture, len(benchmark.channel_names))
     target = folder / "images" / f"{case.name}_0000.png"

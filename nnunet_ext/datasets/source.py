@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from nnunet_ext.datasets.errors import ConvertError
+from nnunet_ext.datasets.errors import CaseError, ConvertError
 
 AES = 99
 """Stands in a zip archive where the method of compression should."""
@@ -32,6 +32,8 @@ class File:
     """Path from the source down, with forward slashes; a zip archive counts as a folder named without its ending."""
     path: Path
     """The file, or the zip archive that holds it."""
+    size: int
+    """Bytes."""
     stamp: str
     """Changes when the contents do: size, and modification time or CRC."""
     member: str | None = None
@@ -57,6 +59,20 @@ class File:
         """Write the contents to the new file `target`."""
         with self.open() as file, target.open("xb") as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
+
+
+@contextmanager
+def named(file: File) -> Iterator[None]:
+    """Errors that a damaged file raises, whatever they are, become a CaseError with its name; those of disks stay."""
+    try:
+        yield
+    except CaseError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = " ".join(str(error).split())
+        raise CaseError(f"{file.name} is not readable ({type(error).__name__}: {said})") from error
 
 
 class Source:
@@ -131,7 +147,7 @@ def _files_below(root: Path, password: bytes | None) -> Iterator[File]:
                 yield from _files_in_zip(path, relative.with_suffix("").as_posix(), password)
             else:
                 status = path.stat()
-                yield File(relative.as_posix(), path, f"{status.st_size} {status.st_mtime_ns}")
+                yield File(relative.as_posix(), path, status.st_size, f"{status.st_size} {status.st_mtime_ns}")
 
 
 def _files_in_zip(path: Path, prefix: str, password: bytes | None) -> list[File]:
@@ -152,7 +168,14 @@ def _files_in_zip(path: Path, prefix: str, password: bytes | None) -> list[File]
             stamp = f"{member.file_size} {member.CRC:08x}"
             encrypted = bool(member.flag_bits & 1)
             files.append(
-                File("/".join((prefix, *parts)), path, stamp, member.filename, password if encrypted else None)
+                File(
+                    "/".join((prefix, *parts)),
+                    path,
+                    member.file_size,
+                    stamp,
+                    member.filename,
+                    password if encrypted else None,
+                )
             )
     return files
 

@@ -1,8 +1,6 @@
 """One three-dimensional case: NIfTI image and label map."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +12,7 @@ from nnunet_ext.datasets.check import Geometry, check_image, check_positions, on
 from nnunet_ext.datasets.errors import CaseError
 from nnunet_ext.datasets.labels import Labels, counts, remap
 from nnunet_ext.datasets.record import Record
-from nnunet_ext.datasets.source import File
+from nnunet_ext.datasets.source import File, named
 
 
 def convert(case: Case, benchmark: Benchmark, geometry: Geometry, folder: Path) -> Record:
@@ -29,7 +27,7 @@ def convert(case: Case, benchmark: Benchmark, geometry: Geometry, folder: Path) 
     """
     image = None
     for channel, file in enumerate(case.images):
-        with _named(file):
+        with named(file):
             image = _image(file, folder / "images" / f"{case.name}_{channel:04d}.nii.gz")
     assert image is not None
     record = Record(
@@ -38,24 +36,11 @@ def convert(case: Case, benchmark: Benchmark, geometry: Geometry, folder: Path) 
         orientation=orientation(image),
     )
     if case.label is not None:
-        with _named(case.label):
+        with named(case.label):
             labels, notes = _labels(case.label, image, benchmark, geometry, folder)
         _save(labels, image, folder / "labels" / f"{case.name}.nii.gz")
         record.labels, record.notes = counts(labels), notes
     return record
-
-
-@contextmanager
-def _named(file: File) -> Iterator[None]:
-    """Errors that a damaged file raises, whatever they are, become a CaseError with its name; those of disks stay."""
-    try:
-        yield
-    except CaseError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise CaseError(f"{file.name} is not readable ({type(error).__name__}: {error})") from error
 
 
 def _image(file: File, target: Path) -> nib.Nifti1Image:

@@ -29,12 +29,16 @@ def run(case: Case, benchmark: Benchmark, geometry: Geometry, building: Building
     except OSError as error:
         if error.errno in FULL:
             return Outcome(case.name, f"{error.strerror}: {error.filename or building.folder}", disk_full=True)
-        return Outcome(case.name, f"{type(error).__name__}: {error}")
+        return Outcome(case.name, _in_one_line(error))
     except CaseError as error:
         return Outcome(case.name, str(error))
     except Exception as error:  # a damaged file shows itself by whatever its reader's parts raise
-        return Outcome(case.name, f"{type(error).__name__}: {error}")
+        return Outcome(case.name, _in_one_line(error))
     return Outcome(case.name)
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _run(case: Case, benchmark: Benchmark, geometry: Geometry, building: Building) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -117,6 +118,29 @@ def test_validation_cases_that_all_fail_make_no_other_split(source: Path, conver
     assert done.code == 1
     assert "No validation case could be converted" in done.output
     assert list(done.raw.glob("Dataset*")) == []
+
+
+def test_a_damaged_notice_is_a_note(source: Path, convert: Convert, tmp_path: Path) -> None:
+    (source / "README.md").write_bytes(b"how to cite " * 100)
+    (source / "LICENSE.txt").write_bytes(b"terms")
+    (source / "readme.pdf").write_bytes(b"a poster" * 1_000_000)  # too large to be copied
+    archive = tmp_path / "WORD-V0.1.0.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for file in sorted(path for path in source.rglob("*") if path.is_file()):
+            made.write(file, Path(source.name, file.relative_to(source)))
+    archive.write_bytes(archive.read_bytes().replace(b"how to cite", b"how to bite", 1))
+    done = convert("word", archive)
+    assert done.code == 0, done.output
+    assert "README.md could not be read (BadZipFile: Bad CRC-32" in " ".join(done.output.split())
+    assert [name.rpartition("__")[2] for name in done.names("from_source")] == ["LICENSE.txt"]
+    assert any("Bad CRC-32" in warning for warning in done.json("conversion.json")["warnings"])
+
+
+def test_a_notice_too_large_is_not_read(source: Path, convert: Convert, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source / "readme.pdf").write_bytes(b"a poster" * 1_000_000)
+    monkeypatch.setattr("nnunet_ext.datasets.source.File.read", lambda file: pytest.fail(f"{file.name} was read"))
+    done = convert("word", source)
+    assert done.code == 0, done.output
 
 
 def test_stop_on_error(source: Path, convert: Convert) -> None:

@@ -231,6 +231,32 @@ def photometric(values: np.ndarray) -> str:
     return "rgb" if values.shape[-1] == 3 else "minisblack"
 
 
+@pytest.mark.parametrize("damaged", ["image", "mask"])
+def test_a_damaged_file_is_named_as_in_the_source(damaged: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for path in (source, tmp_path / "images", tmp_path / "labels"):
+        path.mkdir()
+    photograph(MASK).save(source / "image.png")
+    Image.fromarray(MASK).save(source / "mask.png")
+    file = source / f"{damaged}.png"
+    file.write_bytes(file.read_bytes()[:-200] if damaged == "image" else b"an error\npage")
+    image, mask = Source(source, tmp_path).files
+    with pytest.raises(CaseError, match=rf"^{damaged}\.png is not readable \(\w+: ") as told:
+        pictures.convert(Case("x", "train", (image,), mask), THREE, tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_ignore_gets_the_largest_number(run: Run) -> None:
+    """As nnU-Net wants it, whatever the order on the command line."""
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    benchmark = with_labels({"background": 0, "ignore": 255, "spot": 1}, "Eyes", grey=False)
+    assert benchmark.labels == {"background": 0, "spot": 1, "ignore": 2}
+    assert LabelManager(dict(benchmark.labels), None).ignore_label == 2
+    _, labels = run(benchmark, photograph(MASK), Image.fromarray(np.array([0, 255, 1], np.uint8)[MASK]))
+    assert np.array_equal(labels, np.array([0, 2, 1])[MASK])
+
+
 def test_real_photographs(tmp_path: Path) -> None:
     if not DATA.is_dir():
         pytest.skip(f"needs {DATA}, which is not part of the repository")
