@@ -242,7 +242,10 @@ def test_a_cascade(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--target", "flare", "--dry-run", "x", "--save", "x.tar.gz"], "there is nothing to --save"),
         (["--target", "flare", "--tag", "Team"], "--tag is 'Team', expected small letters"),
         (["--target", "flare", "--tag", "team:v1"], "FLARE runs TEAM:latest, so give team"),
-        (["--target", "flare", "--tag", "team", "--save", "other.tar.gz"], "by its file's name, team.tar.gz"),
+        (
+            ["--target", "flare", "--tag", "team", "--save", "other.tar.gz"],
+            "that name, or --save team.tar.gz",
+        ),
         ([*GRAND_CHALLENGE, "--save", "image.tar"], "--save is image.tar, expected a file that ends with .tar.gz"),
         ([*GRAND_CHALLENGE, "--model-tarball", "m.zip"], "--model-tarball is m.zip, expected"),
     ],
