@@ -32,6 +32,7 @@ LKM_PAPER = "MICCAI 2024, arXiv 2403.07332"
 MLLA_PAPER = "arXiv 2410.23738, github.com/csyfjiang/MLLA-UNet; 3D: our extension"
 
 STOCK_COMMANDS = "trained, killed, resumed, predicted by stock nnU-Net in 3D and 2D"
+LARGER_SIZES = "trained and predicted by stock nnU-Net in 3D and 2D; killed and resumed in 2D"
 
 ENTRIES = (
     Entry(
@@ -72,7 +73,7 @@ ENTRIES = (
         47_127_904,
         48_380_320,
         MLLA_PAPER,
-        f"parameter counts equal the authors' code; {STOCK_COMMANDS}",
+        f"parameter counts equal the authors' code; {LARGER_SIZES}",
     ),
     Entry(
         "nnUNetTrainerMLLAUNetB",
@@ -80,7 +81,7 @@ ENTRIES = (
         105_557_520,
         107_721_840,
         MLLA_PAPER,
-        f"parameter counts equal the authors' code; {STOCK_COMMANDS}",
+        f"parameter counts equal the authors' code; {LARGER_SIZES}",
     ),
     Entry(
         "nnUNetTrainerMLLAUNetReleased",
