@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnunet_ext.bench_scan.resources import PeakMemory, seconds
 from nnunet_ext.bench_scan.rivals import Scan
+from nnunet_ext.doctor.check import sentence
 from nnunet_ext.ops import selective_scan
 from nnunet_ext.ops.selective_scan.backend import SEQUENCES
 
@@ -61,7 +62,7 @@ def reason(error: Exception) -> str:
     """Why something was not measured."""
     if isinstance(error, torch.OutOfMemoryError):
         return "out of memory"
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return sentence(error)
 
 
 def reference(inputs: dict[str, Tensor]) -> dict[str, Tensor]:

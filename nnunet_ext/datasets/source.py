@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from nnunet_ext.datasets.errors import CaseError, ConvertError
+from nnunet_ext.datasets.errors import CaseError, ConvertError, in_one_line
 
 AES = 99
 """Stands in a zip archive where the method of compression should."""
@@ -71,8 +71,7 @@ def named(file: File) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        said = " ".join(str(error).split())
-        raise CaseError(f"{file.name} is not readable ({type(error).__name__}: {said})") from error
+        raise CaseError(f"{file.name} is not readable ({in_one_line(error)})") from error
 
 
 class Source:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nnunet_ext.datasets.benchmark import Benchmark, Case
 from nnunet_ext.datasets.building import Building
 from nnunet_ext.datasets.check import Geometry
-from nnunet_ext.datasets.errors import CaseError
+from nnunet_ext.datasets.errors import CaseError, in_one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the disk that every further case would meet as well."""
@@ -29,16 +29,12 @@ def run(case: Case, benchmark: Benchmark, geometry: Geometry, building: Building
     except OSError as error:
         if error.errno in FULL:
             return Outcome(case.name, f"{error.strerror}: {error.filename or building.folder}", disk_full=True)
-        return Outcome(case.name, _in_one_line(error))
+        return Outcome(case.name, in_one_line(error))
     except CaseError as error:
         return Outcome(case.name, str(error))
     except Exception as error:  # a damaged file shows itself by whatever its reader's parts raise
-        return Outcome(case.name, _in_one_line(error))
+        return Outcome(case.name, in_one_line(error))
     return Outcome(case.name)
-
-
-def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _run(case: Case, benchmark: Benchmark, geometry: Geometry, building: Building) -> None:
