@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import distribution
 
-from nnunet_ext import slurm
+from nnunet_ext import cores, slurm
 
 
 def run(command: str, *arguments: object) -> None:
@@ -43,6 +43,6 @@ def workers(n_trainings: int = 1) -> dict[str, str]:
     Args:
         n_trainings: how many trainings share the machine, outside of SLURM.
     """
-    cores = slurm.cores() or max(1, (os.cpu_count() or 1) // n_trainings)
-    wanted = {"nnUNet_n_proc_DA": str(min(12, cores)), "nnUNet_def_n_proc": str(min(8, cores))}
+    n_cores = slurm.cores() or max(1, cores.usable() // n_trainings)
+    wanted = {"nnUNet_n_proc_DA": str(min(12, n_cores)), "nnUNet_def_n_proc": str(min(8, n_cores))}
     return {name: value for name, value in wanted.items() if name not in os.environ}

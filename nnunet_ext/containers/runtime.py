@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from nnunet_ext import _startup
+from nnunet_ext import _startup, cores
 from nnunet_ext.containers import caches, challenges
 from nnunet_ext.containers.errors import CaseError
 
@@ -20,9 +20,8 @@ POOLS = (
 
 def prepare() -> None:
     """Limit the threads, restore caches, tell nnU-Net of our trainers, and let torch load nothing but weights."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for pool in POOLS:
-        os.environ.setdefault(pool, str(min(MOST_THREADS, usable)))
+        os.environ.setdefault(pool, str(min(MOST_THREADS, cores.usable())))
     caches.compile_portably()
     caches.restore(Path(challenges.HOME), Path(challenges.CACHES))
     # nnU-Net asks for everything that a checkpoint holds, code included; this overrules it.

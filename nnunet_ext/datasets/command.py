@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_ext import cores
 from nnunet_ext.datasets.errors import ConvertError
 from nnunet_ext.folders import nnunet_folder
 from nnunet_ext.interrupt import sigterm_interrupts
@@ -137,8 +138,7 @@ def _default_processes() -> int:
     value = os.environ.get("nnUNet_def_n_proc", "")
     if value.isdecimal() and int(value) > 0:
         return int(value)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_PROCESSES, usable)
+    return min(MOST_PROCESSES, cores.usable())
 
 
 def _convert(request: "Request") -> int:

@@ -1,12 +1,12 @@
 """Plan, preprocess, train, predict and evaluate, by nnU-Net's own commands."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_ext import cores
 from nnunet_ext.demo import commands, plans, trainers
 from nnunet_ext.demo.dataset import Dataset
 from nnunet_ext.demo.errors import DemoError
@@ -133,12 +133,12 @@ class Pipeline:
     @property
     def _processes(self) -> str:
         """Worker processes of nnU-Net's pools; each costs seconds to start, so small machines use few."""
-        return str(max(1, min(4, (os.cpu_count() or 1) // 2)))
+        return str(max(1, min(4, cores.usable() // 2)))
 
     @property
     def _workers(self) -> int:
         """Data augmentation workers in training: none on a CPU, where they would take cores from the network."""
-        return max(1, min(8, (os.cpu_count() or 2) - 1)) if self.device == "cuda" else 0
+        return max(1, min(8, cores.usable() - 1)) if self.device == "cuda" else 0
 
     def _environment(self, workers: int) -> dict[str, str]:
         return {

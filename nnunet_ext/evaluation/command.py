@@ -1,12 +1,12 @@
 """The command `nnunet-ext evaluate`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext import cores
 from nnunet_ext.interrupt import sigterm_interrupts
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the two files (default: PREDICTION_FOLDER)")
     parser.add_argument("--classes", metavar="A,B", help="score these only; all: every one")
     parser.add_argument("--tolerance", type=float, metavar="MM", help="of the surface Dice; protocol amos only")
-    parser.add_argument("-np", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="cases at a time")
+    parser.add_argument("-np", type=int, default=min(8, cores.usable()), metavar="N", help="cases at a time")
     parser.set_defaults(run=run)
 
 

@@ -25,6 +25,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 from tqdm import tqdm
 
+from nnunet_ext import cores
 from nnunet_ext.inference.labels import MOST_THREADS, ClassByClass, Labels, Logits, ReadyMade
 from nnunet_ext.inference.memory import GIB, available
 from nnunet_ext.inference.reading import CaseError, Image, Properties, read
@@ -164,12 +165,14 @@ class Predictor(nnUNetPredictor):
 
     def _labelled(self, logits: Logits, properties: Properties) -> Labels:
         manager = self.label_manager
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         labels: Labels = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             self.plans_manager,
             ClassByClass(
-                self.configuration_manager.configuration, manager, self._sum.room_left, min(MOST_THREADS, cores)
+                self.configuration_manager.configuration,
+                manager,
+                self._sum.room_left,
+                min(MOST_THREADS, cores.usable()),
             ),
             ReadyMade(manager.label_dict, manager.regions_class_order),
             properties,
