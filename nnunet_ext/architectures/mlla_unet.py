@@ -162,8 +162,9 @@ class MLLAUNet(nn.Module):
         ends = [-length % step for length, step in zip(size, self.total_stride, strict=True)]
         if any(ends):
             x = F.pad(x, [pad for end in reversed(ends) for pad in (0, end)])
+        maps = self.decoder(self.encoder(x))
         outputs = []
-        for logits, scale in zip(self.decoder(self.encoder(x)), self.decoder.scales, strict=False):
+        for logits, scale in zip(maps, self.decoder.scales[: len(maps)], strict=True):
             inside = [slice(-(-length // step)) for length, step in zip(size, scale, strict=True)]
             outputs.append(logits[(..., *inside)])
         return outputs if self.decoder.deep_supervision else outputs[0]
@@ -250,9 +251,9 @@ class Encoder(nn.Module):
         """(B, input_channels, *size) -> maps (B, *(size / stride), 2^i C), level 0 first."""
         x = self.stem(x).movedim(1, -1)  # (B, *size / 4, C)
         maps = []
-        for level, down in zip(self.levels, self.downs, strict=False):
+        for level, down in enumerate(self.downs):
             maps.append(x)
-            x = down(level(x))
+            x = down(self.levels[level](x))
         return [*maps, self.norm(self.levels[-1](x))]
 
     def compute_conv_feature_map_size(self, size: Sequence[int]) -> int:

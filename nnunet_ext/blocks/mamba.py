@@ -6,7 +6,7 @@ without flipped copies of the sequence.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -248,7 +248,7 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
 
 
-def project_each(layers: Iterable[nn.Linear], tokens: Tensor) -> Tensor:
+def project_each(layers: Sequence[nn.Linear], tokens: Tensor) -> Tensor:
     """Tokens (B, L, C) through each of the layers, all of one size and without bias, to (layers, B, P, L)."""
     weights = [layer.weight.to(tokens.dtype) for layer in layers]
     return F.linear(tokens, torch.cat(weights)).unflatten(-1, (len(weights), -1)).permute(2, 0, 3, 1)

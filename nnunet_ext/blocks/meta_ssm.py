@@ -4,7 +4,7 @@ Known: the module has a slot for scan orders, the best is the map read forwards 
 "flip(DHW)", and more orders do not help. Everything else is inferred, therefore an option of `SSMOptions`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
@@ -131,7 +131,7 @@ class MetaSSM(Recomputing):
         with no_autocast(x.device.type):
             dtype = compute_dtype(x)
             tokens = self._normalised(x.flatten(2).to(dtype))  # (B, L, C), the last axis fastest
-            projected = project_each(cast(Iterable[nn.Linear], self.in_projs), tokens)  # (inputs, B, P, L)
+            projected = project_each([cast(nn.Linear, layer) for layer in self.in_projs], tokens)  # (inputs, B, P, L)
             n_axes, outputs = x.ndim - 2, []
             for first in range(0, len(self.orders), self.directions):
                 fastest = self.orders[first][0] - n_axes

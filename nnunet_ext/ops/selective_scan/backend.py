@@ -14,7 +14,10 @@ SEQUENCES = ("u", "delta", "B", "C", "z")
 
 
 class ScanInputs(NamedTuple):
-    """The arguments of one scan or of a pair, in the order of the public function (shapes: see `selective_scan`)."""
+    """The arguments of one scan or of a pair, in the order of the public function (shapes: see `selective_scan`).
+
+    Methods and no properties or slices: torch.compile did not follow those of named tuples before torch 2.12.
+    """
 
     u: Tensor
     delta: Tensor
@@ -27,14 +30,12 @@ class ScanInputs(NamedTuple):
     delta_softplus: bool
     reverse: bool
 
-    @property
     def sizes(self) -> tuple[int, int, int, int]:
         """Batch, channels D, states N and length L."""
         batch, channels, length = self.u.shape[-3:]
         return batch, channels, self.A.shape[-1], length
 
-    @property
-    def pair(self) -> bool:
+    def is_pair(self) -> bool:
         """Whether these are two scans, along a first axis of all tensors; the second runs against the first."""
         return self.u.ndim == 4
 
@@ -43,25 +44,27 @@ class ScanInputs(NamedTuple):
         first, second = self.map(lambda tensor: tensor[0]), self.map(lambda tensor: tensor[1])
         return first, second._replace(reverse=not self.reverse)
 
-    @property
     def tensors(self) -> tuple[Tensor | None, ...]:
         """The eight tensor arguments; None where one is not given."""
-        return self[:8]
+        return self.u, self.delta, self.A, self.B, self.C, self.D, self.z, self.delta_bias
 
-    @property
     def dtype(self) -> torch.dtype:
         """The dtype of state and output: float64 if any input is float64, else float32."""
-        return compute_dtype(*self.tensors)
+        return compute_dtype(*self.tensors())
 
     def upcast(self) -> "ScanInputs":
         """The same inputs, all of them in `self.dtype`."""
-        dtype = self.dtype
+        dtype = self.dtype()
         return self.map(lambda tensor: tensor.to(dtype))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "ScanInputs":
         """The function applied to every tensor that is given."""
-        given = {name: tensor for name, tensor in zip(self._fields, self.tensors, strict=False) if tensor is not None}
+        given = {name: tensor for name, tensor in zip(TENSORS, self.tensors(), strict=True) if tensor is not None}
         return self._replace(**{name: function(tensor) for name, tensor in given.items()})  # type: ignore[arg-type]  # all of them tensors
+
+
+TENSORS = ScanInputs._fields[:8]
+"""The names of `ScanInputs.tensors()`."""
 
 
 class ScanGradients(NamedTuple):
@@ -102,7 +105,7 @@ class ScanBackend(ABC):
 
     @abstractmethod
     def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
-        """The output y in the shape of u and in `inputs.dtype`, and with `save` the checkpoints, in the same dtype.
+        """The output y in the shape of u and in `inputs.dtype()`, and with `save` the checkpoints, in the same dtype.
 
         y is contiguous, or its transpose (B, L, D) is: see `channels_last`.
         """

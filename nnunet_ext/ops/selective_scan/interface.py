@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nnunet_ext.ops.checks import check_dtypes_and_devices
 from nnunet_ext.ops.selective_scan import torch_ops  # noqa: F401  # registers the operators
-from nnunet_ext.ops.selective_scan.backend import ScanInputs
+from nnunet_ext.ops.selective_scan.backend import TENSORS, ScanInputs
 from nnunet_ext.ops.selective_scan.naive import NAME as NAIVE
 from nnunet_ext.ops.selective_scan.naive import naive_scan
 from nnunet_ext.ops.selective_scan.registry import choose_backend, computes_pairs
@@ -59,8 +59,8 @@ def selective_scan(
     """
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
     _check(inputs)
-    name = choose_backend(backend, u.device.type, inputs.dtype == torch.float64)
-    if inputs.pair and not computes_pairs(name):
+    name = choose_backend(backend, u.device.type, inputs.dtype() == torch.float64)
+    if inputs.is_pair() and not computes_pairs(name):
         return torch.stack([_scan(scan, name) for scan in inputs.scans()])
     return _scan(inputs, name)
 
@@ -69,7 +69,7 @@ def _scan(inputs: ScanInputs, backend: str) -> Tensor:
     if backend == NAIVE:
         return naive_scan(inputs)
     # In inference nothing is kept for a backward pass.
-    save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs.tensors)
+    save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs.tensors())
     y, _ = torch.ops.nnunet_ext.scan_forward(*inputs, save, backend)
     return y
 
@@ -80,7 +80,7 @@ def _check(inputs: ScanInputs) -> None:
     if not (u.ndim == 3 or (u.ndim == 4 and u.shape[0] == 2)) or u.shape[-1] < 1:
         raise ValueError(f"u has shape {tuple(u.shape)}, expected (B, D, L), or (2, B, D, L), with L >= 1.")
     batch, channels, length = u.shape[-3:]
-    front, axis = ("2, ", (2,)) if inputs.pair else ("", ())
+    front, axis = ("2, ", (2,)) if inputs.is_pair() else ("", ())
     if A.shape[:-1] != (*axis, channels) or not 1 <= A.shape[-1] <= MAX_STATES:
         wanted = f"({front}D, N) = ({front}{channels}, N) with N from 1 to {MAX_STATES}"
         raise ValueError(f"A has shape {tuple(A.shape)}, expected {wanted}.")
@@ -98,4 +98,4 @@ def _check(inputs: ScanInputs) -> None:
         if tensor is not None and tensor.shape != (*axis, *shape):
             wanted = f"({front}{symbols}) = {(*axis, *shape)}"
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {wanted}.")
-    check_dtypes_and_devices(dict(zip(ScanInputs._fields, inputs.tensors, strict=False)))
+    check_dtypes_and_devices(dict(zip(TENSORS, inputs.tensors(), strict=True)))

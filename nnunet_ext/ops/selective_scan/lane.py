@@ -62,7 +62,7 @@ class LaneBackend(ScanBackend):
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """(tiles, lanes, B, N, D): the state that enters every lane."""
-        batch, channels, states, _ = inputs.sizes
+        batch, channels, states, _ = inputs.sizes()
         plan = _plan(inputs)
         return plan.tiles, plan.lanes, batch, states, channels
 
@@ -82,7 +82,7 @@ class LaneBackend(ScanBackend):
         inputs = inputs.upcast()
         plan = _plan(inputs)
         parts = [
-            _backward(_sequences(inputs, group), plan, state[:, :, group], dy[group].to(inputs.dtype))
+            _backward(_sequences(inputs, group), plan, state[:, :, group], dy[group].to(inputs.dtype()))
             for group in _groups(inputs, plan)
         ]
         gradients = {}
@@ -97,7 +97,7 @@ class LaneBackend(ScanBackend):
 
 
 def _plan(inputs: ScanInputs) -> _Plan:
-    batch, channels, states, length = inputs.sizes
+    batch, channels, states, length = inputs.sizes()
     sizes = CPU if inputs.u.device.type == "cpu" else OTHER
     steps = min(length, sizes.steps)
     rows = max(1, min(sizes.work // max(1, channels * states), LARGEST_PRODUCT // steps))

@@ -58,7 +58,7 @@ class MambaSsmBackend(ScanBackend):
 
     def state_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """One flat buffer: the kernel's states (B, D, chunks, 2N), and with a gate the output before it (B, D, L)."""
-        batch, channels, states, length = inputs.sizes
+        batch, channels, states, length = inputs.sizes()
         chunks = -(-length // CHUNK)
         return (batch * channels * (chunks * 2 * states + (0 if inputs.z is None else length)),)
 
@@ -71,7 +71,7 @@ class MambaSsmBackend(ScanBackend):
 
     def backward(self, inputs: ScanInputs, state: Tensor, dy: Tensor) -> ScanGradients:
         """See `ScanBackend.backward`."""
-        batch, channels, states, length = inputs.sizes
+        batch, channels, states, length = inputs.sizes()
         shape = (batch, channels, -(-length // CHUNK), 2 * states)
         split = shape[0] * shape[1] * shape[2] * shape[3]
         out = None if inputs.z is None else state[split:].view(batch, channels, length)

@@ -38,7 +38,7 @@ def naive_scan(inputs: ScanInputs) -> Tensor:
     """
     with no_autocast(inputs.u.device.type):
         u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse = inputs.upcast()
-        batch, channels, states, length = inputs.sizes
+        batch, channels, states, length = inputs.sizes()
 
         if delta_bias is not None:
             delta = delta + delta_bias[:, None]  # (B, D, L)

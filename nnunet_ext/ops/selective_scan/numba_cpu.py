@@ -31,7 +31,7 @@ class NumbaBackend(ScanBackend):
         """(B, tiles, N, D): the state that enters each tile, counted in the order of the scan."""
         from nnunet_ext.ops.selective_scan.numba_kernels import TILE
 
-        batch, channels, states, length = inputs.sizes
+        batch, channels, states, length = inputs.sizes()
         return batch, -(-length // TILE), states, channels
 
     def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
@@ -39,7 +39,7 @@ class NumbaBackend(ScanBackend):
         from nnunet_ext.ops.selective_scan.numba_kernels import kernels
 
         kernel = kernels().forward
-        batch, channels, _, length = inputs.sizes
+        batch, channels, _, length = inputs.sizes()
         y = torch.empty(batch, length, channels, dtype=torch.float32)
         state = torch.empty(self.state_shape(inputs) if save else (0, 0, 0, 0), dtype=torch.float32)
         arguments = [*_arguments(inputs), save, y.numpy(), state.numpy()]
@@ -51,7 +51,7 @@ class NumbaBackend(ScanBackend):
         """See `ScanBackend.backward`."""
         from nnunet_ext.ops.selective_scan.numba_kernels import kernels
 
-        batch, channels, states, length = inputs.sizes
+        batch, channels, states, length = inputs.sizes()
         kernel = kernels().backward
         rows = (batch, length, channels)
         tasks = [(number, *task) for number, task in enumerate(_tasks(inputs))]
@@ -112,7 +112,7 @@ def _tasks(inputs: ScanInputs) -> list[tuple[int, int, int, int, int]]:
     Whole sequences where there are enough of them, else their channels are shared out as well. A few tasks per
     thread, so that a thread that was held up leaves its work to the others.
     """
-    batch, channels, _, _ = inputs.sizes
+    batch, channels, _, _ = inputs.sizes()
     number = torch.get_num_threads()
     enough = 1 if number == 1 else 4 * number
     groups = min(channels, -(-enough // batch)) if batch % number else 1

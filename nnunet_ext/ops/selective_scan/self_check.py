@@ -74,5 +74,5 @@ def _inputs(batch: int, channels: int, length: int) -> tuple[ScanInputs, Tensor]
 def _expected(inputs: ScanInputs, dy: Tensor) -> tuple[Tensor, ...]:
     """The output and the gradients of the naive scan."""
     y = torch.stack([naive_scan(scan) for scan in inputs.scans()])
-    tensors = [tensor for tensor in inputs.tensors if tensor is not None]
+    tensors = [tensor for tensor in inputs.tensors() if tensor is not None]
     return y.detach(), *torch.autograd.grad(y, tensors, dy)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnunet_ext.ops.precision import no_autocast
-from nnunet_ext.ops.selective_scan.backend import SEQUENCES, ScanInputs
+from nnunet_ext.ops.selective_scan.backend import SEQUENCES, TENSORS, ScanInputs
 from nnunet_ext.ops.selective_scan.registry import get_backend
 
 
@@ -33,7 +33,7 @@ def scan_forward(
         return _empty_outputs(inputs, save, backend)
     with no_autocast(u.device.type):
         y, state = get_backend(backend).forward(inputs, save)
-    return y, u.new_empty(0, dtype=inputs.dtype) if state is None else state
+    return y, u.new_empty(0, dtype=inputs.dtype()) if state is None else state
 
 
 @scan_forward.register_fake
@@ -73,7 +73,7 @@ def scan_backward(
     """The gradient of each of the eight tensors, in its dtype; empty for those that are None."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
     if u.numel() == 0:
-        zeros = [None if tensor is None else torch.zeros_like(tensor) for tensor in inputs.tensors]
+        zeros = [None if tensor is None else torch.zeros_like(tensor) for tensor in inputs.tensors()]
         return _gradients(zeros, inputs, backend)
     if state.numel() == 0:
         raise RuntimeError("The selective scan ran with save=False, so it has no backward pass.")
@@ -98,15 +98,15 @@ def _(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
-    empty = [None if tensor is None else torch.empty_like(tensor) for tensor in inputs.tensors]
+    empty = [None if tensor is None else torch.empty_like(tensor) for tensor in inputs.tensors()]
     return _gradients(empty, inputs, backend)
 
 
 def _empty_outputs(inputs: ScanInputs, save: bool, backend: str) -> tuple[Tensor, Tensor]:
     """Uninitialised outputs of the forward operator."""
-    y = inputs.u.new_empty(inputs.u.shape, dtype=inputs.dtype)
+    y = inputs.u.new_empty(inputs.u.shape, dtype=inputs.dtype())
     shape = get_backend(backend).state_shape(inputs) if save else (0,)
-    return _laid_out(y, "u", backend), inputs.u.new_empty(shape, dtype=inputs.dtype)
+    return _laid_out(y, "u", backend), inputs.u.new_empty(shape, dtype=inputs.dtype())
 
 
 def _gradients(
@@ -117,7 +117,7 @@ def _gradients(
         inputs.u.new_empty(0)
         if gradient is None or tensor is None
         else _laid_out(gradient.to(tensor.dtype), name, backend)
-        for gradient, tensor, name in zip(gradients, inputs.tensors, ScanInputs._fields, strict=False)
+        for gradient, tensor, name in zip(gradients, inputs.tensors(), TENSORS, strict=True)
     ]
     return tuple(outputs)  # type: ignore[return-value]  # a list has no arity
 

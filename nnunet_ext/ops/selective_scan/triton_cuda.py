@@ -36,7 +36,7 @@ class TritonBackend(ScanBackend):
         """(B, chunks, D, N), for two scans (2, B, chunks, D, N): the state before each chunk."""
         from nnunet_ext.ops.selective_scan.triton_kernels import CHUNK
 
-        _, channels, states, length = inputs.sizes
+        _, channels, states, length = inputs.sizes()
         return *inputs.u.shape[:-2], -(-length // CHUNK), channels, states
 
     def forward(self, inputs: ScanInputs, save: bool) -> tuple[Tensor, Tensor | None]:
@@ -99,7 +99,7 @@ class _Launch:
 
         self.kernels = triton_kernels
         self.inputs = inputs
-        self.batch, self.channels, self.states, self.length = inputs.sizes
+        self.batch, self.channels, self.states, self.length = inputs.sizes()
         self.scans = inputs.u.shape[:-3]  # () or (2,)
         self.u, self.delta, self.B, self.C = (rows(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
         self.z = None if inputs.z is None else rows(inputs.z)
