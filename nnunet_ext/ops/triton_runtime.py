@@ -17,8 +17,8 @@ from torch import Tensor
 
 from nnunet_ext.ops.loading import why_not_loaded
 
-OLDEST = (3, 2)
-"""The oldest Triton that compiles the kernels."""
+OLDEST = (3, 3)
+"""The oldest Triton whose interpreter and compiler were seen to run the kernels."""
 
 _assumed: ContextVar[bool] = ContextVar("assumed", default=False)
 
@@ -71,7 +71,7 @@ def _why_too_old() -> str | None:
     major, minor = (int(number) for number in re.findall(r"\d+", version)[:2])
     if (major, minor) >= OLDEST:
         return None
-    return f"Triton {version} is too old: version {OLDEST[0]}.{OLDEST[1]} or later is needed, which torch 2.6 brings"
+    return f"Triton {version} is too old: version {OLDEST[0]}.{OLDEST[1]} or later is needed, which torch 2.7 brings"
 
 
 @functools.cache

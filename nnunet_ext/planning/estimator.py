@@ -9,7 +9,7 @@ from torch import nn
 
 from nnunet_ext.architectures.topology import downsampling_factors
 from nnunet_ext.planning.memory import Memory, add_backward, inference, trace_forward
-from nnunet_ext.planning.shapes import Shapes
+from nnunet_ext.planning.shapes import Shapes, check_torch
 from nnunet_ext.planning.training_step import Batch
 from nnunet_ext.trainers.base import ExtTrainer
 
@@ -24,9 +24,13 @@ class Estimator:
         trainer: one of our trainers.
         channels: of the image; in a cascade also the one-hot labels of the previous stage.
         classes: outputs of the network (labels or regions).
+
+    Raises:
+        ValueError: the torch that is installed cannot follow a GPU's step on this machine.
     """
 
     def __init__(self, trainer: type[ExtTrainer], channels: int, classes: int):
+        check_torch()
         self.trainer = trainer
         self.channels = channels
         self.classes = classes

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from torch.torch_version import TorchVersion
 
 from nnunet_ext.planning.live_bytes import tensors
 
@@ -17,6 +18,20 @@ PLAIN = (
     "normal_ uniform_ contiguous"
 )
 """Operators whose result PyTorch's meta kernels tell at once, besides those that it marks as pointwise."""
+
+
+OLDEST_WITHOUT_GPU = "2.10"
+"""Of torch: before it, a convolution of fake CUDA tensors asks the driver, and ends the process where there is none."""
+
+
+def check_torch() -> None:
+    """Raise ValueError if the torch that is installed cannot follow a GPU's step on this machine."""
+    if torch.cuda.is_available() or TorchVersion(torch.__version__) >= OLDEST_WITHOUT_GPU:
+        return
+    raise ValueError(
+        f"estimating a GPU's memory on a machine without one needs torch {OLDEST_WITHOUT_GPU} or later, and this is "
+        f"{torch.__version__}: plan on the machine that has the GPU, or update torch"
+    )
 
 
 class Shapes(FakeTensorMode):

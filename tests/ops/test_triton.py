@@ -66,7 +66,7 @@ def test_kernels_in_the_interpreter(run: Run, file: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "usable"),
-    [("3.1.0", False), ("2.3.1", False), ("3.2.0", True), ("3.10.0+git1a2b", True), ("4.0.0", True)],
+    [("3.2.0", False), ("2.3.1", False), ("3.3.0", True), ("3.10.0+git1a2b", True), ("4.0.0", True)],
 )
 def test_a_triton_that_is_too_old_is_not_used(version: str, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import triton
@@ -83,7 +83,7 @@ def test_a_triton_that_is_too_old_is_not_used(version: str, usable: bool, monkey
             assert choose_backend("triton", "cuda", False) == "triton"
             assert lines == []
         else:
-            sentence = f"Triton {version} is too old: version 3.2 or later is needed"
+            sentence = f"Triton {version} is too old: version 3.3 or later is needed"
             with pytest.raises(RuntimeError, match=rf"'triton' \(backend\) cannot be used here: {re.escape(sentence)}"):
                 choose_backend("triton", "cuda", False)
             assert sentence in lines[0]

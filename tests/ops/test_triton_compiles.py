@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # the default of Triton up to 3.9, which 3.10 asks to name
-triton = pytest.importorskip("triton", minversion="3.2", reason="needs Triton 3.2 or later")
+triton = pytest.importorskip("triton", minversion="3.3", reason="needs Triton 3.3 or later")
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 pytestmark = [
     pytest.mark.skipif(not CUOBJDUMP.is_file(), reason="this Triton has no cuobjdump"),

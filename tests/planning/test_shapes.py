@@ -1,6 +1,8 @@
 """The quick fake tensors tell what PyTorch's own tell."""
 
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -58,3 +60,16 @@ def test_operators_have_the_same_results(operator: Callable[[Tensor], Any], devi
 def test_values_are_refused() -> None:
     with Shapes(), pytest.raises(DataDependentOutputException):
         torch.empty(1).add(1).item()
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "told"), [("2.8.0+cu128", False, True), ("2.8.0", True, False), ("2.10.0", False, False)]
+)
+def test_an_older_torch_plans_only_where_the_gpu_is(
+    version: str, gpu: bool, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    refused = pytest.raises(ValueError, match=rf"torch 2\.10 or later, and this is {re.escape(version)}: plan on the")
+    with refused if told else nullcontext():
+        Estimator(PLANNERS["lkm_unet"].trainer, channels=1, classes=2)

@@ -252,61 +252,68 @@ def _advance(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _differentiate_group(  # type: ignore[no-untyped-def]
-    before, G, dA, dD, dbias, a2, D, bias,
+    h0, G, dA, dD, dbias, a2, D, bias,
     u_at, delta_at, B_at, C_at, z_at, dy_at, du_at, ddelta_at, dB_at, dC_at, dz_at,
     u_r, delta_r, B_r, C_r, z_r, dy_r, row, towards, left, d, n, channels,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr,
-    STEP: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients of the steps of a group from STEP on, last one first; return the new G, dA, dD and dbias.
+    """Write the gradients of the GROUP steps of a group, last one first; return the new G, dA, dD and dbias.
 
-    `before` is the state before that step, which is `row` rows from the chunk's first; `left` steps of the chunk are
-    left. The recursion holds the states of the group for the way back.
+    h0 is the state before the group, whose first step is `row` rows from the chunk's first; `left` steps of the chunk
+    are left. The states have a name each: Triton 3.4 cannot compile a recursion that would hold them.
     """
-    valid = left > STEP
-    after = _advance(before, a2, bias, u_at, delta_at, B_at, u_r, delta_r, B_r, row, d, n, channels, valid, N, SOFTPLUS)
-    if STEP + 1 < _GROUP:
-        G, dA, dD, dbias = _differentiate_group(
-            after, G, dA, dD, dbias, a2, D, bias,
-            u_at, delta_at, B_at, C_at, z_at, dy_at, du_at, ddelta_at, dB_at, dC_at, dz_at,
-            u_r, delta_r, B_r, C_r, z_r, dy_r, row + towards, towards, left, d, n, channels,
-            N, SOFTPLUS, HAS_D, HAS_Z, HAS_BIAS, STEP + 1,
-        )  # fmt: skip
+    tl.static_assert(_GROUP == 4)
+    row1, row2, row3 = row + towards, row + 2 * towards, row + 3 * towards
+    h1 = _advance(h0, a2, bias, u_at, delta_at, B_at, u_r, delta_r, B_r, row, d, n, channels, left > 0, N, SOFTPLUS)
+    h2 = _advance(h1, a2, bias, u_at, delta_at, B_at, u_r, delta_r, B_r, row1, d, n, channels, left > 1, N, SOFTPLUS)
+    h3 = _advance(h2, a2, bias, u_at, delta_at, B_at, u_r, delta_r, B_r, row2, d, n, channels, left > 2, N, SOFTPLUS)
+    h4 = _advance(h3, a2, bias, u_at, delta_at, B_at, u_r, delta_r, B_r, row3, d, n, channels, left > 3, N, SOFTPLUS)
+    after = h4
+    for later_steps in tl.static_range(_GROUP):
+        before = h0
+        if later_steps == 0:
+            before = h3
+        elif later_steps == 1:
+            before = h2
+        elif later_steps == 2:
+            before = h1
+        here = row + (_GROUP - 1 - later_steps) * towards
+        valid = left > _GROUP - 1 - later_steps
+        # Loaded and computed again instead of kept: registers are what is short, and the loads come from a cache.
+        in_d = d < tl.where(valid, channels, 0)  # (BD)
+        in_n = n < tl.where(valid, N, 0)  # (BN)
+        raw = tl.load(delta_at + here * delta_r + d, mask=in_d, other=0.0).to(tl.float32) + bias  # (BD)
+        dl = tl.where(in_d, _step_size(raw, SOFTPLUS), 0.0)  # (BD)
+        u = tl.load(u_at + here * u_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD)
+        B = tl.load(B_at + here * B_r + n, mask=in_n, other=0.0).to(tl.float32)  # (BN)
+        C = tl.load(C_at + here * C_r + n, mask=in_n, other=0.0).to(tl.float32)  # (BN)
+        ds = tl.load(dy_at + here * dy_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD), gradient of y
+        if HAS_Z:
+            z = tl.load(z_at + here * z_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD)
+            gate = _sigmoid(z)
+            s = tl.sum(after * C[None, :], axis=1) + D * u  # (BD), equation (2b)
+            tl.store(dz_at + here * channels + d, ds * s * gate * (1 + z * (1 - gate)), mask=in_d)
+            ds = ds * z * gate
 
-    # Loaded and computed again instead of kept: registers are what is short, and the loads come from a cache.
-    in_d = d < tl.where(valid, channels, 0)  # (BD)
-    in_n = n < tl.where(valid, N, 0)  # (BN)
-    raw = tl.load(delta_at + row * delta_r + d, mask=in_d, other=0.0).to(tl.float32) + bias  # (BD)
-    dl = tl.where(in_d, _step_size(raw, SOFTPLUS), 0.0)  # (BD)
-    u = tl.load(u_at + row * u_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD)
-    B = tl.load(B_at + row * B_r + n, mask=in_n, other=0.0).to(tl.float32)  # (BN)
-    C = tl.load(C_at + row * C_r + n, mask=in_n, other=0.0).to(tl.float32)  # (BN)
-    ds = tl.load(dy_at + row * dy_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD), gradient of y
-    if HAS_Z:
-        z = tl.load(z_at + row * z_r + d, mask=in_d, other=0.0).to(tl.float32)  # (BD)
-        gate = _sigmoid(z)
-        s = tl.sum(after * C[None, :], axis=1) + D * u  # (BD), equation (2b)
-        tl.store(dz_at + row * channels + d, ds * s * gate * (1 + z * (1 - gate)), mask=in_d)
-        ds = ds * z * gate
-
-    g = G + ds[:, None] * C[None, :]  # (BD, BN)
-    tl.store(dC_at + row * N + n, tl.sum(ds[:, None] * after, axis=0), mask=in_n)
-    tl.store(dB_at + row * N + n, tl.sum((dl * u)[:, None] * g, axis=0), mask=in_n)
-    xbar = tl.sum(g * B[None, :], axis=1)  # (BD), gradient of dl u
-    G = tl.exp2(dl[:, None] * a2) * g  # (BD, BN)
-    p = G * before  # (BD, BN), gradient of dl A
-    dA += p * dl[:, None]
-    ddelta = xbar * u + tl.sum(p * a2, axis=1) * _LN_2  # (BD), gradient of dl
-    if SOFTPLUS:
-        ddelta = ddelta * _sigmoid(raw)
-    du = xbar * dl  # (BD)
-    if HAS_D:
-        du += ds * D
-        dD += ds * u
-    if HAS_BIAS:
-        dbias += tl.where(in_d, ddelta, 0.0)
-    tl.store(du_at + row * channels + d, du, mask=in_d)
-    tl.store(ddelta_at + row * channels + d, ddelta, mask=in_d)
+        g = G + ds[:, None] * C[None, :]  # (BD, BN)
+        tl.store(dC_at + here * N + n, tl.sum(ds[:, None] * after, axis=0), mask=in_n)
+        tl.store(dB_at + here * N + n, tl.sum((dl * u)[:, None] * g, axis=0), mask=in_n)
+        xbar = tl.sum(g * B[None, :], axis=1)  # (BD), gradient of dl u
+        G = tl.exp2(dl[:, None] * a2) * g  # (BD, BN)
+        p = G * before  # (BD, BN), gradient of dl A
+        dA += p * dl[:, None]
+        ddelta = xbar * u + tl.sum(p * a2, axis=1) * _LN_2  # (BD), gradient of dl
+        if SOFTPLUS:
+            ddelta = ddelta * _sigmoid(raw)
+        du = xbar * dl  # (BD)
+        if HAS_D:
+            du += ds * D
+            dD += ds * u
+        if HAS_BIAS:
+            dbias += tl.where(in_d, ddelta, 0.0)
+        tl.store(du_at + here * channels + d, du, mask=in_d)
+        tl.store(ddelta_at + here * channels + d, ddelta, mask=in_d)
+        after = before
     return G, dA, dD, dbias
 
 
@@ -402,7 +409,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                     h, G, dA, dD, dbias, a2, D, bias,
                     u_at, delta_at, B_at, C_at, z_at, dy_at, du_at, ddelta_at, dB_at, dC_at, dz_at,
                     u_r, delta_r, B_r, C_r, z_r, dy_r, group * _GROUP * towards, towards,
-                    steps_here - group * _GROUP, d, n, channels, N, SOFTPLUS, HAS_D, HAS_Z, HAS_BIAS, 0,
+                    steps_here - group * _GROUP, d, n, channels, N, SOFTPLUS, HAS_D, HAS_Z, HAS_BIAS,
                 )  # fmt: skip
             tl.debug_barrier()  # before the next chunk's states take the place of this one's
 
