@@ -7,8 +7,3 @@ class ConvertError(Exception):
 
 class CaseError(Exception):
     """One case cannot be converted; the others can."""
-
-
-def in_one_line(error: Exception) -> str:
-    """The kind of an error and all that it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

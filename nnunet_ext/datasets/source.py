@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from nnunet_ext.datasets.errors import CaseError, ConvertError, in_one_line
+from nnunet_ext.datasets.errors import CaseError, ConvertError
+from nnunet_ext.one_line import in_one_line
 
 AES = 99
 """Stands in a zip archive where the method of compression should."""

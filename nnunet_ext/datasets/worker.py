@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from nnunet_ext.datasets.benchmark import Benchmark, Case
 from nnunet_ext.datasets.building import Building
 from nnunet_ext.datasets.check import Geometry
-from nnunet_ext.datasets.errors import CaseError, in_one_line
+from nnunet_ext.datasets.errors import CaseError
+from nnunet_ext.one_line import in_one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the disk that every further case would meet as well."""

@@ -12,6 +12,7 @@ from nnunet_ext.files import write_text
 from nnunet_ext.inference.cases import find_cases
 from nnunet_ext.inference.predictor import Predictor
 from nnunet_ext.inference.reading import CaseError
+from nnunet_ext.one_line import in_one_line
 
 
 @dataclass
@@ -77,7 +78,7 @@ def predict_folder(
         except CaseError as error:
             fail(name, str(error))
         except Exception as error:  # whatever it is, the other cases can do without it
-            fail(name, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            fail(name, in_one_line(error, 300))
             empty_cache(predictor.device)
         else:
             outcome.written.append(name)

@@ -19,6 +19,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_ext import _startup
 from nnunet_ext.devices import find_device
 from nnunet_ext.inference.predictor import Predictor
+from nnunet_ext.one_line import in_one_line
 from nnunet_ext.sharing.model import Model, find_trainer, open_model
 
 
@@ -64,9 +65,8 @@ def load(
     except _OldTrainerError:
         raise
     except Exception as error:  # broken plans and weights make nnU-Net raise anything
-        why = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"the model in {folder} cannot be loaded ({type(error).__name__}: {why}): "
+            f"the model in {folder} cannot be loaded ({in_one_line(error, 300)}): "
             "use the plans, dataset.json and trainer that its weights were trained with"
         ) from error
     axes = next(iter(model.checkpoints.values())).get("inference_allowed_mirroring_axes")

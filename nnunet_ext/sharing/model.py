@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nnunet_ext.one_line import in_one_line
 from nnunet_ext.sharing.layers import check_layers, without_timms_warning
 from nnunet_ext.sharing.plain import Checkpoint, read_json, read_nnunet_checkpoint
 
@@ -167,8 +168,7 @@ def check_that_it_predicts(model: Path, folds: Sequence[str], checkpoint_name: s
             for weights in predictor.list_of_parameters[1:]:
                 predictor.network.load_state_dict(weights)
     except Exception as error:  # broken plans and weights make nnU-Net raise anything
-        why = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"nnU-Net cannot load this model ({type(error).__name__}: {why}): "
+            f"nnU-Net cannot load this model ({in_one_line(error, 300)}): "
             "use the plans, dataset.json and trainer that its weights were trained with"
         ) from error
