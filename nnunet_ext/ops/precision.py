@@ -8,7 +8,7 @@ from torch import Tensor
 
 def no_autocast(device_type: str) -> AbstractContextManager[object]:
     """A context without autocast on `device_type`; no-op on meta, which has none."""
-    # torch.amp.is_autocast_available would break compiled graphs before torch 2.8.
+    # torch 2.8's compiler does not follow torch.amp.is_autocast_available.
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 

@@ -16,7 +16,7 @@ SEQUENCES = ("u", "delta", "B", "C", "z")
 class ScanInputs(NamedTuple):
     """The arguments of one scan or of a pair, in the order of the public function (shapes: see `selective_scan`).
 
-    Methods and no properties or slices: torch.compile did not follow those of named tuples before torch 2.12.
+    Methods and no properties or slices: torch 2.8's compiler does not follow those of named tuples.
     """
 
     u: Tensor
@@ -53,7 +53,7 @@ class ScanInputs(NamedTuple):
         return compute_dtype(*self.tensors())
 
     def upcast(self) -> "ScanInputs":
-        """The same inputs, all of them in `self.dtype`."""
+        """The same inputs, all of them in `self.dtype()`."""
         dtype = self.dtype()
         return self.map(lambda tensor: tensor.to(dtype))
 
